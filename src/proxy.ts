@@ -1,0 +1,259 @@
+import { type Body, readBody } from "./body.ts";
+import type { Backend, Config } from "./config.ts";
+import { headersToBackend, ownAnswer } from "./headers.ts";
+import { type Ejection, eject, type Health, isUp, leaseProbe, reinstate, settleProbe } from "./health.ts";
+import { log } from "./log.ts";
+import { type Failure, isCloudflareErrorPage, JUDGEMENTS, mayRetry, type Outcome, outcomeOf } from "./outcome.ts";
+import { isAlive, isWell, PROBE_TIMEOUT_MS, probe } from "./probe.ts";
+import { type Asked, type Client, NEVER_AGAIN, nextBackend } from "./selection.ts";
+
+/** One user's request and all that it is decided by. */
+export interface Exchange {
+  readonly request: Request;
+  /** Path and query, verbatim. */
+  readonly path: string;
+  readonly client: Client;
+  readonly config: Config;
+  readonly health: Health;
+  readonly ctx: ExecutionContext;
+}
+
+/** The response to relay and the backend that gave it, or an answer of the Worker's own. */
+export type Served = { readonly response: Response; readonly backend: Backend | undefined };
+
+/** A backend that failed while it is open whether the request or the backend is to blame. */
+interface Suspect {
+  readonly backend: Backend;
+  readonly outcome: Outcome;
+  readonly status: number | undefined;
+  readonly attempt: number;
+}
+
+/** How long a lease on a probe lasts: the probe itself and what the runtime adds to it. */
+const PROBE_LEASE_MS = PROBE_TIMEOUT_MS + 1_000;
+
+/** Sends a request to one backend after the other until one answers below 500 or the attempts run out. Never throws. */
+export async function proxy(exchange: Exchange): Promise<Served> {
+  const { request, client, config, health } = exchange;
+  const { backends } = config;
+  if (health.size > 0) tendHealth(exchange);
+
+  let body: Body = null;
+  if (request.body !== null) {
+    try {
+      body = await readBody(request);
+    } catch {
+      return own(400, "Bad request: the request's body did not arrive whole. Send it again.");
+    }
+  }
+  const headers = headersToBackend(request, client.ip, config);
+  const streamed = body instanceof ReadableStream;
+
+  const asked: Asked = new Map();
+  const suspects: Suspect[] = [];
+  let kept: { response: Response; backend: Backend } | undefined;
+  let last: Suspect | undefined;
+
+  for (let attempt = 1; attempt <= 1 + config.maxRetries; attempt++) {
+    const backend = nextBackend(backends, client, asked, health);
+    if (!backend) break;
+    if (last && last.backend !== backend) report(exchange, "failover", last);
+
+    const errors = asked.get(backend) ?? 0;
+    asked.set(backend, NEVER_AGAIN);
+    // To give an attempt up is worth it only while there is something better to do than to wait.
+    const mayGiveUp = () =>
+      streamed ||
+      kept !== undefined ||
+      (attempt <= config.maxRetries &&
+        mayRetry(request.method, streamed, undefined, config) &&
+        nextBackend(backends, client, asked, health) !== undefined);
+    const result = await send(exchange, backend, headers, body, mayGiveUp);
+    const status = result instanceof Response ? result.status : undefined;
+    const outcome = result instanceof Response ? outcomeOf(result.status) : result;
+
+    if (result instanceof Response && outcome === "answered") {
+      if (suspects.length > 0) for (const suspect of suspects) ejectBackend(exchange, suspect);
+      // Only a last resort sends traffic to a backend that is out, and it has just shown that it works.
+      if (!isUp(health, backend.id) && reinstate(health, backend.id)) reportBack(exchange, backend, "answered");
+      if (kept) discard(kept.response);
+      return { response: result, backend };
+    }
+
+    last = { backend, outcome, status, attempt };
+    const judgement = JUDGEMENTS[outcome];
+    if (judgement.askAgain) asked.set(backend, errors + 1);
+    if (streamed && outcome !== "unreachable" && outcome !== "silent") ejectUnlessWell(exchange, last);
+    else if (judgement.ejects === "at once") ejectBackend(exchange, last);
+    else suspects.push(last);
+
+    if (result instanceof Response) {
+      if (isCloudflareErrorPage(result.status)) {
+        discard(result);
+      } else {
+        if (kept) discard(kept.response);
+        kept = { response: result, backend };
+      }
+    }
+    if (!mayRetry(request.method, streamed, status, config)) break;
+  }
+
+  if (asked.size < backends.length) for (const suspect of suspects) ejectBackend(exchange, suspect);
+  if (last) report(exchange, "exhausted", last);
+  if (kept) return kept;
+  return last?.outcome === "silent" || last?.outcome === "timeout"
+    ? own(504, "Gateway timeout: no server behind this address answered in time. Try again in a few seconds.")
+    : own(502, "Bad gateway: no server behind this address could be reached. Try again in a few seconds.");
+}
+
+function own(status: number, text: string): Served {
+  return { response: ownAnswer(status, text), backend: undefined };
+}
+
+/** One attempt: the response, once its headers have come, or what ended it. */
+async function send(
+  exchange: Exchange,
+  backend: Backend,
+  headers: Headers,
+  body: Body,
+  mayGiveUp: () => boolean,
+): Promise<Response | Failure> {
+  const { request, path } = exchange;
+  const url = backend.origin + path;
+  const init: RequestInit = { method: request.method, headers, redirect: "manual" };
+  // Cloudflare's cache would fetch a file such as .mkv whole, and drop the range.
+  if (headers.has("Range")) init.cache = "no-store";
+  // The request's own stream keeps its length, and stays a stream even on a GET.
+  const ownStream = body !== null && body === request.body;
+  if (body !== null && !ownStream) init.body = body;
+  try {
+    const attempt = fetch(ownStream ? new Request(url, request) : url, init);
+    return await headersOf(attempt, exchange, backend, mayGiveUp, body instanceof ReadableStream);
+  } catch {
+    return "network error";
+  }
+}
+
+/**
+ * Waits for the headers of an attempt. An attempt that is given up is not aborted, since a signal would cost every
+ * request: its connection ends with the request that made it, when the runtime cancels what is still open, and an answer
+ * that comes before that is thrown away unread.
+ */
+async function headersOf(
+  attempt: Promise<Response>,
+  { config }: Exchange,
+  backend: Backend,
+  mayGiveUp: () => boolean,
+  streamed: boolean,
+): Promise<Response | Failure> {
+  const startedMs = Date.now();
+  // Nothing tells when a streamed body has been sent, and a slow upload is no fault: there the probe alone decides.
+  const timeoutMs = streamed ? Number.POSITIVE_INFINITY : config.backendTimeoutMs;
+  let failure: Failure | undefined;
+  while (!failure) {
+    const leftMs = timeoutMs - (Date.now() - startedMs);
+    const response = await within(Math.min(config.probeAfterMs, leftMs), attempt);
+    if (response) return response;
+    if (leftMs <= config.probeAfterMs) {
+      failure = "timeout";
+    } else if (mayGiveUp()) {
+      const first = await Promise.race([attempt, probe(backend, config)]);
+      if (first instanceof Response) return first;
+      if (!isAlive(first)) failure = "silent";
+    }
+  }
+  attempt.then(discard, () => {});
+  return failure;
+}
+
+/** What the promise resolves to, or `undefined` after `ms`. The timer ends with the promise: nothing is cut later. */
+function within<T>(ms: number, promise: Promise<T>): Promise<T | undefined> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, ms, undefined);
+    promise.then(
+      (value) => {
+        clearTimeout(timer);
+        resolve(value);
+      },
+      (error) => {
+        clearTimeout(timer);
+        reject(error);
+      },
+    );
+  });
+}
+
+/** Throws an answer away, so that its connection is free: only six may wait at a time. */
+function discard(response: Response): void {
+  if (response.webSocket) {
+    response.webSocket.accept();
+    response.webSocket.close();
+  }
+  response.body?.cancel().catch(() => {});
+}
+
+/** What is due before a request when not every backend is up: a reset when none is, else a probe of each that waits. */
+function tendHealth(exchange: Exchange): void {
+  const { config, health, ctx } = exchange;
+  const nowMs = Date.now();
+  if (health.size === config.backends.length) {
+    for (const backend of config.backends) {
+      if (reinstate(health, backend.id)) reportBack(exchange, backend, "no backend was up");
+    }
+    return;
+  }
+  for (const backend of config.backends) {
+    const ejection = leaseProbe(health, backend.id, nowMs, PROBE_LEASE_MS);
+    if (ejection) ctx.waitUntil(recover(exchange, backend, ejection));
+  }
+}
+
+/** Whether a backend whose down time has passed is back: any answer below 500 will do. */
+async function recover(exchange: Exchange, backend: Backend, ejection: Ejection): Promise<void> {
+  const { config, health } = exchange;
+  const alive = isAlive(await probe(backend, config));
+  if (settleProbe(health, backend.id, ejection, alive, Date.now(), config.downTimeMs)) {
+    reportBack(exchange, backend, "probe answered");
+  }
+}
+
+/** Whether a backend was ejected for the request's fault: if it says that it is well, it comes straight back. */
+async function acquit(exchange: Exchange, backend: Backend, ejection: Ejection): Promise<void> {
+  const { config, health } = exchange;
+  if (!isWell(await probe(backend, config))) return;
+  if (settleProbe(health, backend.id, ejection, true, Date.now(), config.downTimeMs)) {
+    reportBack(exchange, backend, "acquitted");
+  }
+}
+
+function ejectBackend(exchange: Exchange, suspect: Suspect): void {
+  const { config, health, ctx } = exchange;
+  const { backend, outcome } = suspect;
+  const cause = { reason: outcome, acquittable: JUDGEMENTS[outcome].acquittable };
+  const ejection = eject(health, backend.id, cause, Date.now(), config.downTimeMs);
+  if (!ejection) return;
+  report(exchange, "ejected", suspect);
+  if (ejection.acquittable) ctx.waitUntil(acquit(exchange, backend, ejection));
+}
+
+/** A streamed body is tried once, so no other backend can tell whose fault a failure is, or whether the client left: the probe does. */
+function ejectUnlessWell(exchange: Exchange, suspect: Suspect): void {
+  exchange.ctx.waitUntil(
+    probe(suspect.backend, exchange.config).then((result) => {
+      if (!isAlive(result)) ejectBackend(exchange, suspect);
+    }),
+  );
+}
+
+function report(exchange: Exchange, event: "ejected" | "failover" | "exhausted", suspect: Suspect): void {
+  const { backend, outcome, status, attempt } = suspect;
+  log({ event, backend: backend.id, reason: outcome, ...(status && { status }), attempt, ray: ray(exchange) });
+}
+
+function reportBack(exchange: Exchange, backend: Backend, reason: string): void {
+  log({ event: "back", backend: backend.id, reason, ray: ray(exchange) });
+}
+
+function ray({ request }: Exchange): string | null {
+  return request.headers.get("CF-Ray");
+}

@@ -1,0 +1,182 @@
+import { createHash } from "node:crypto";
+import { once } from "node:events";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+import type { Duplex } from "node:stream";
+import { type WebSocket, WebSocketServer } from "ws";
+
+/** How an origin behaves; every state but `well` also says what its health route does. */
+export type Mode =
+  | { readonly kind: "well" }
+  /** Answers every route with this status; the health route too, unless `healthStatus` says otherwise. */
+  | { readonly kind: "status"; readonly status: number; readonly healthStatus?: number }
+  /** Accepts, reads, and never answers; the health route is silent too unless `healthy`. */
+  | { readonly kind: "hang"; readonly healthy?: boolean }
+  /** Resets every connection as soon as a request line has come. */
+  | { readonly kind: "reset" }
+  /** Reads the whole request, then resets the connection. */
+  | { readonly kind: "reset-after-body" }
+  /** Answers as usual, but only after this time; the health route stays prompt. */
+  | { readonly kind: "slow"; readonly ms: number }
+  /** Sends headers and the first bytes of a body, and no more. */
+  | { readonly kind: "stall" };
+
+/** What an origin was asked, as it arrived. */
+export interface Seen {
+  readonly method: string;
+  readonly url: string;
+  /** Names and values in turn, as they stood on the wire. */
+  readonly rawHeaders: readonly string[];
+  readonly headers: IncomingMessage["headers"];
+  readonly body: Buffer;
+}
+
+/** What the `/echo` route answers: enough to check that a request arrived whole. */
+export interface Echo {
+  readonly id: string;
+  readonly method: string;
+  readonly url: string;
+  readonly headers: IncomingMessage["headers"];
+  readonly bytes: number;
+  readonly sha256: string;
+}
+
+export type Handler = (request: IncomingMessage, response: ServerResponse, body: Buffer) => void | Promise<void>;
+
+export const HEALTH_PATH = "/api/v1/health";
+
+/**
+ * A real HTTP and WebSocket server on a port of 127.0.0.1 that can be told how to fail. Without a `handler` it answers
+ * every path with an `Echo`. A WebSocket sends back what it gets, and closes with the code and reason that
+ * `close:<code>:<reason>` asks for.
+ */
+export class Origin {
+  readonly id: string;
+  mode: Mode = { kind: "well" };
+  /** All that it was asked, but for its health route. */
+  readonly seen: Seen[] = [];
+  /** How often its health route was asked. */
+  probes = 0;
+  /** The sockets that are open to it now. */
+  readonly connections = new Set<Socket>();
+  readonly webSockets = new Set<WebSocket>();
+  handler: Handler | undefined;
+  #port = 0;
+  readonly #server = createServer({ maxHeaderSize: 128 * 1024 });
+  readonly #webSocketServer = new WebSocketServer({
+    noServer: true,
+    maxPayload: 64 * 1024 * 1024,
+    handleProtocols: (protocols) => [...protocols][0] ?? false,
+  });
+
+  constructor(id: string, handler?: Handler) {
+    this.id = id;
+    this.handler = handler;
+    this.#server.on("connection", (socket: Socket) => {
+      this.connections.add(socket);
+      socket.on("close", () => this.connections.delete(socket));
+      socket.on("error", () => {});
+    });
+    this.#server.on("request", (request, response) => void this.#onRequest(request, response));
+    this.#server.on("upgrade", (request, socket, head) => void this.#onUpgrade(request, socket, head));
+    this.#webSocketServer.on("connection", (webSocket) => {
+      this.webSockets.add(webSocket);
+      webSocket.on("close", () => this.webSockets.delete(webSocket));
+      webSocket.on("error", () => {});
+      webSocket.on("message", (data, isBinary) => {
+        const close = isBinary ? null : /^close:(\d+):(.*)$/.exec(String(data));
+        if (close) webSocket.close(Number(close[1]), close[2]);
+        else webSocket.send(data, { binary: isBinary });
+      });
+    });
+  }
+
+  get port(): number {
+    return this.#port;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.#port}`;
+  }
+
+  /** Listens; after a `kill`, on the same port again. */
+  async start(): Promise<this> {
+    this.#server.listen(this.#port, "127.0.0.1");
+    await once(this.#server, "listening");
+    this.#port = (this.#server.address() as AddressInfo).port;
+    return this;
+  }
+
+  /** Stops as a process does that is killed: the port is closed and every connection is reset. */
+  async kill(): Promise<void> {
+    if (!this.#server.listening) return;
+    const closed = once(this.#server, "close");
+    this.#server.close();
+    for (const socket of this.connections) socket.resetAndDestroy();
+    await closed;
+  }
+
+  /** Forgets what it was asked, and is well again. */
+  reset(): void {
+    this.mode = { kind: "well" };
+    this.handler = undefined;
+    this.seen.length = 0;
+    this.probes = 0;
+  }
+
+  async #onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { mode } = this;
+    response.on("error", () => {});
+    const isProbe = request.url === HEALTH_PATH;
+    if (isProbe) this.probes++;
+    if (mode.kind === "reset") return void request.socket.resetAndDestroy();
+
+    const chunks: Buffer[] = [];
+    try {
+      for await (const chunk of request) chunks.push(chunk);
+    } catch {
+      return; // The sender went away halfway.
+    }
+    const body = Buffer.concat(chunks);
+    const { method = "", url = "", headers, rawHeaders } = request;
+    if (!isProbe) this.seen.push({ method, url, rawHeaders, headers, body });
+
+    if (mode.kind === "reset-after-body") return void request.socket.resetAndDestroy();
+    if (mode.kind === "hang" && !(isProbe && mode.healthy)) return;
+    if (mode.kind === "status") {
+      const status = isProbe ? (mode.healthStatus ?? mode.status) : mode.status;
+      return void response.writeHead(status, { "Content-Type": "text/plain" }).end(`${this.id} says ${status}`);
+    }
+    if (isProbe) return void response.writeHead(200, { "Content-Type": "application/json" }).end('{"status":"ok"}');
+    if (mode.kind === "slow") await new Promise((resolve) => setTimeout(resolve, mode.ms));
+    if (mode.kind === "stall") {
+      return void response.writeHead(200, { "Content-Length": "1000" }).write("the beginning");
+    }
+    if (this.handler) return this.handler(request, response, body);
+    const sha256 = createHash("sha256").update(body).digest("hex");
+    const echo: Echo = { id: this.id, method, url, headers, bytes: body.length, sha256 };
+    response.writeHead(200, { "Content-Type": "application/json", "X-Served-By-Origin": this.id });
+    response.end(JSON.stringify(echo));
+  }
+
+  async #onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+    const { mode } = this;
+    const { method = "", url = "", headers, rawHeaders } = request;
+    socket.on("error", () => {});
+    this.seen.push({ method, url, rawHeaders, headers, body: head });
+    if (mode.kind === "reset" || mode.kind === "reset-after-body") return void request.socket.resetAndDestroy();
+    if (mode.kind === "hang") return;
+    if (mode.kind === "status") {
+      return void socket.end(`HTTP/1.1 ${mode.status} No\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno`);
+    }
+    if (mode.kind === "slow") await new Promise((resolve) => setTimeout(resolve, mode.ms));
+    this.#webSocketServer.handleUpgrade(request, socket, head, (webSocket) => {
+      this.#webSocketServer.emit("connection", webSocket, request);
+    });
+  }
+}
+
+/** Starts one origin for each id. */
+export function startOrigins<Id extends string>(...ids: Id[]): Promise<Origin[]> {
+  return Promise.all(ids.map((id) => new Origin(id).start()));
+}
