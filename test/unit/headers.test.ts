@@ -35,9 +35,14 @@ describe("the backend is told", () => {
     expect([headers.get("X-Client-IP"), headers.get("X-AIOStreams-User-IP")]).toEqual(["198.51.100.7", "198.51.100.8"]);
   });
 
-  it("to change protocols by a GET only", () => {
-    const upgrade = (method: string) => toBackend({ method, headers: { Upgrade: "websocket" } }).get("Upgrade");
-    expect([upgrade("GET"), upgrade("POST")]).toEqual(["websocket", null]);
+  it.each([
+    ["GET", "websocket", "websocket"],
+    ["GET", "WebSocket", "WebSocket"],
+    ["GET", "h2c", null],
+    ["GET", "websocket, h2c", null],
+    ["POST", "websocket", null],
+  ])("to change protocols only to a WebSocket, and only by a GET (%s, %s)", (method, upgrade, told) => {
+    expect(toBackend({ method, headers: { Upgrade: upgrade } }).get("Upgrade")).toBe(told);
   });
 });
 
