@@ -61,8 +61,8 @@ export function backendVars(origins: readonly { id: string; url: string }[]): Re
 }
 
 /** The options of a client whose session is on this backend. */
-export function boundTo(id: string, options: Options = {}): Options {
-  return { ...options, headers: { Cookie: `aiostreams_backend=${id}`, ...options.headers } };
+export function boundTo<More extends Options>(id: string, options?: More) {
+  return Object.assign({}, options, { headers: { Cookie: `aiostreams_backend=${id}`, ...options?.headers } });
 }
 
 export function sha256(bytes: Buffer | string): string {
@@ -126,6 +126,14 @@ export async function rawFetch(worker: Worker, method: string, path: string, hea
   return { status: Number(statusLine.split(" ")[1]), location, text, body: text.slice(end + 4) };
 }
 
+/** The headers that ask for a WebSocket (RFC 6455, section 1.3). */
+export const UPGRADE = {
+  Connection: "Upgrade",
+  Upgrade: "websocket",
+  "Sec-WebSocket-Version": "13",
+  "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+};
+
 /** Asks for a WebSocket and resolves at the answer's headers, whatever its status. */
 export function handshake(worker: Worker, path: string, options: Options = {}): Promise<IncomingMessage> {
   const request = httpRequest({
@@ -136,10 +144,7 @@ export function handshake(worker: Worker, path: string, options: Options = {}): 
     headers: {
       Host: PRIMARY_DOMAIN,
       "Test-Scheme": "https",
-      Connection: "Upgrade",
-      Upgrade: "websocket",
-      "Sec-WebSocket-Version": "13",
-      "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+      ...UPGRADE,
       ...(options.ip !== undefined && { "CF-Connecting-IP": options.ip }),
       ...options.headers,
     },

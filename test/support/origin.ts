@@ -178,7 +178,8 @@ export class Origin {
     socket.on("error", () => {});
     this.seen.push({ method, url, rawHeaders, headers, body: head });
     if (mode.kind.startsWith("reset")) return void request.socket.resetAndDestroy();
-    if (mode.kind === "hang") return;
+    // It never answers, but it sees when the other side is gone.
+    if (mode.kind === "hang") return void socket.resume().on("end", () => socket.end());
     if (mode.kind === "status") {
       return void socket.end(`HTTP/1.1 ${mode.status} No\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno`);
     }

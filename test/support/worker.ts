@@ -48,6 +48,11 @@ export interface Options {
   readonly signal?: AbortSignal;
 }
 
+export interface WebSocketOptions extends Options {
+  readonly protocols?: string[];
+  readonly client?: ClientOptions;
+}
+
 export interface Answer {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
