@@ -185,7 +185,7 @@ function parseHostName(found: unknown): string | undefined {
 
 /** The origin that `host`, `host:port` or `http(s)://host[:port]` names; a lone trailing slash is no path. */
 function parseOrigin(text: string): { origin: string; hostname: string } | undefined {
-  const match = /^(?:(https?):\/\/)?(\[[0-9a-f:.]+\]|[^\s:/?#@\\[\]%]+)(?::(\d+))?\/?$/i.exec(text);
+  const match = /^(?:(https?):\/\/)?(\[[0-9a-f:.]+\]|[\p{L}\p{N}._-]+)(?::(\d+))?\/?$/iu.exec(text);
   if (!match) return undefined;
   const [, scheme = "https", host = "", port = ""] = match;
   const url = URL.parse(`${scheme}://${host}${port && `:${port}`}`);

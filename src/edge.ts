@@ -11,9 +11,9 @@ export function admit(url: string, method: string, config: Config): string | Res
   if (url.startsWith(publicOrigin) && url[publicOrigin.length] === "/") return url.slice(publicOrigin.length);
 
   const parsed = URL.parse(url);
-  const authority = /^https?:\/\/[^/?#]*/.exec(url)?.[0];
-  const isOurs = parsed?.hostname.replace(/\.$/, "") === config.primaryDomain && !parsed.username && !parsed.password;
-  if (!isOurs || authority === undefined) {
+  // Neither userinfo nor a backslash, which the URL parser would take for a slash.
+  const authority = /^https?:\/\/[^/?#\\@]*(?=[/?#]|$)/.exec(url)?.[0];
+  if (parsed?.hostname.replace(/\.$/, "") !== config.primaryDomain || authority === undefined) {
     return ownAnswer(421, "Misdirected request: this address is not served here. Check the host name in the URL.");
   }
 
@@ -22,5 +22,6 @@ export function admit(url: string, method: string, config: Config): string | Res
   if (parsed.protocol === "https:") return path;
   // 308 keeps the method and the body (RFC 9110, section 15.4.9); 301 is what every old player knows.
   const status = method === "GET" || method === "HEAD" ? 301 : 308;
-  return ownAnswer(status, "This service is served over HTTPS.", { Location: publicOrigin + path });
+  const location = publicOrigin + path.toWellFormed().replace(/[^!-~]/gu, encodeURIComponent);
+  return ownAnswer(status, "This service is served over HTTPS.", { Location: location });
 }

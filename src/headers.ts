@@ -13,8 +13,11 @@ export function headersToBackend(request: Request, clientIp: string, config: Con
   }
   headers.set("X-Forwarded-Host", config.primaryDomain);
   headers.set("X-Forwarded-Proto", "https");
-  // Only a GET opens a WebSocket (RFC 6455, section 4.1); with any other method workerd would send a GET, without the body.
-  if (request.method !== "GET") headers.delete("Upgrade");
+  // A hop-by-hop header that a proxy must not pass on unless it speaks the protocol (RFC 9110, section 7.8), and only a GET
+  // opens a WebSocket (RFC 6455, section 4.1): with any other method workerd would send a GET, without the body.
+  const upgrade = headers.get("Upgrade");
+  if (upgrade !== null && (request.method !== "GET" || upgrade.toLowerCase() !== "websocket"))
+    headers.delete("Upgrade");
   return headers;
 }
 

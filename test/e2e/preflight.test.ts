@@ -1,0 +1,68 @@
+import { execFile } from "node:child_process";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+const ROOT = join(import.meta.dirname, "../..");
+let directory: string;
+let shipped: string;
+
+/** wrangler.toml as a deployer leaves it who follows every line that says CHANGE. */
+const filledIn = () => shipped.replaceAll("example.com", "films.test");
+
+/** What the check before a deployment says of a wrangler.toml; empty when it lets it pass. */
+async function complaintsAbout(toml: string): Promise<string> {
+  const path = join(directory, "wrangler.toml");
+  await writeFile(path, toml);
+  try {
+    await promisify(execFile)(process.execPath, [join(ROOT, "test/support/preflight.ts"), path]);
+    return "";
+  } catch (error) {
+    return (error as { stderr: string }).stderr;
+  }
+}
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), "load-balancer-preflight-"));
+  shipped = await readFile(join(ROOT, "wrangler.toml"), "utf8");
+});
+
+afterAll(() => rm(directory, { recursive: true, force: true }));
+
+describe("a deployment", () => {
+  it("goes ahead once every line that says CHANGE has been changed", async () => {
+    expect(await complaintsAbout(filledIn())).toBe("");
+  });
+
+  it("is refused while the example host names are left, each named", async () => {
+    const complaints = await complaintsAbout(shipped);
+    for (const variable of ["PRIMARY_DOMAIN", "BACKEND_CF", "BACKEND_KOYEB", "BACKEND_DUCK"]) {
+      expect(complaints).toContain(`${variable} still has its example value`);
+    }
+  });
+
+  it("is refused while one example backend is left among real ones", async () => {
+    const toml = filledIn().replace("aiostreams-duck.films.test", "aiostreams-duck.example.com");
+    expect(await complaintsAbout(toml)).toContain("BACKEND_DUCK still has its example value");
+  });
+
+  it("is refused when the route is not the public domain", async () => {
+    const toml = filledIn().replace('pattern = "aiostreams.films.test"', 'pattern = "www.films.test"');
+    expect(await complaintsAbout(toml)).toContain("routes must name PRIMARY_DOMAIN (aiostreams.films.test)");
+  });
+
+  it("is refused when a variable is misspelt", async () => {
+    expect(await complaintsAbout(filledIn().replace("MAX_RETRIES", "MAX_RETRY"))).toContain("MAX_RETRY is no variable");
+  });
+
+  it("is refused for every fault that the Worker would refuse, with what was found", async () => {
+    const toml = filledIn()
+      .replace("MAX_RETRIES = 3", "MAX_RETRIES = 33")
+      .replace("STICKY_SESSIONS = true", 'STICKY_SESSIONS = "yes"');
+    const complaints = await complaintsAbout(toml);
+    expect(complaints).toContain("MAX_RETRIES must be a whole number from 0 to 10, found 33");
+    expect(complaints).toContain('STICKY_SESSIONS must be true or false, found "yes"');
+  });
+});
