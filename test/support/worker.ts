@@ -1,7 +1,12 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { type IncomingHttpHeaders, type IncomingMessage, type OutgoingHttpHeaders, request as httpRequest } from "node:http";
+import {
+  request as httpRequest,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  type OutgoingHttpHeaders,
+} from "node:http";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -138,7 +143,10 @@ export class Worker {
   }
 
   /** Opens a WebSocket; resolves once it is open. */
-  async webSocket(path: string, options: Options & { protocols?: string[]; client?: ClientOptions } = {}): Promise<WebSocket> {
+  async webSocket(
+    path: string,
+    options: Options & { protocols?: string[]; client?: ClientOptions } = {},
+  ): Promise<WebSocket> {
     const webSocket = new WebSocket(`ws://127.0.0.1:${this.port}${path}`, options.protocols ?? [], {
       headers: this.#headers(options) as Record<string, string>,
       ...options.client,
@@ -216,7 +224,11 @@ async function accepting(port: number): Promise<void> {
 }
 
 /** Waits until a condition holds; for what happens beside a request. Fails after ten seconds. */
-export async function until(what: string, condition: () => boolean | Promise<boolean>, timeoutMs = 10_000): Promise<void> {
+export async function until(
+  what: string,
+  condition: () => boolean | Promise<boolean>,
+  timeoutMs = 10_000,
+): Promise<void> {
   const deadline = Date.now() + timeoutMs;
   while (!(await condition())) {
     if (Date.now() > deadline) throw new Error(`still waiting until ${what}`);
