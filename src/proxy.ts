@@ -146,11 +146,12 @@ async function send(
 ): Promise<Response | Failure> {
   const { request, path } = exchange;
   const url = backend.origin + path;
-  const init: RequestInit = { method: request.method, headers, redirect: "manual" };
+  const init: RequestInit = { headers, redirect: "manual" };
   // Cloudflare's cache would fetch a file such as .mkv whole, and drop the range.
   if (headers.has("Range")) init.cache = "no-store";
-  // The request's own stream keeps its length, and stays a stream even on a GET.
+  // The request's own stream keeps its length. It brings the method along, since none may be named beside a GET's body.
   const ownStream = body !== null && body === request.body;
+  if (!ownStream) init.method = request.method;
   if (body !== null && !ownStream) init.body = body;
   try {
     const attempt = fetch(ownStream ? new Request(url, request) : url, init);

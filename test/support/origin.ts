@@ -10,8 +10,10 @@ export type Mode =
   | { readonly kind: "well" }
   /** Answers every route with this status; the health route too, unless `healthStatus` says otherwise. */
   | { readonly kind: "status"; readonly status: number; readonly healthStatus?: number }
-  /** Accepts, reads, and never answers; the health route is silent too unless `healthy`. */
-  | { readonly kind: "hang"; readonly healthy?: boolean }
+  /** Accepts, reads, and never answers; the health route is silent too unless `healthy`, or answers `healthStatus`. */
+  | { readonly kind: "hang"; readonly healthy?: boolean; readonly healthStatus?: number }
+  /** Resets every new connection before anything has come, and every other one as `reset` does. */
+  | { readonly kind: "reset-on-accept" }
   /** Resets every connection as soon as a request line has come. */
   | { readonly kind: "reset" }
   /** Reads the whole request, then resets the connection. */
@@ -61,6 +63,10 @@ export class Origin {
   readonly connections = new Set<Socket>();
   readonly webSockets = new Set<WebSocket>();
   handler: Handler | undefined;
+  /** Takes every request but its health route's before the body is read, whatever the mode, and is not counted as seen. */
+  onRequest: ((request: IncomingMessage, response: ServerResponse) => void) | undefined;
+  /** What its 101 carries besides: lines such as `Set-Cookie: a=1`. */
+  upgradeHeaders: string[] = [];
   #port = 0;
   readonly #server = createServer({ maxHeaderSize: 128 * 1024 });
   readonly #webSocketServer = new WebSocketServer({
@@ -73,12 +79,15 @@ export class Origin {
     this.id = id;
     this.handler = handler;
     this.#server.on("connection", (socket: Socket) => {
+      if (this.mode.kind === "reset-on-accept") return void socket.resetAndDestroy();
       this.connections.add(socket);
       socket.on("close", () => this.connections.delete(socket));
       socket.on("error", () => {});
     });
     this.#server.on("request", (request, response) => void this.#onRequest(request, response));
     this.#server.on("upgrade", (request, socket, head) => void this.#onUpgrade(request, socket, head));
+    this.#webSocketServer.on("headers", (headers) => headers.push(`X-Served-By-Origin: ${id}`));
+    this.#webSocketServer.on("headers", (headers) => headers.push(...this.upgradeHeaders));
     this.#webSocketServer.on("connection", (webSocket) => {
       this.webSockets.add(webSocket);
       webSocket.on("close", () => this.webSockets.delete(webSocket));
@@ -100,8 +109,8 @@ export class Origin {
   }
 
   /** Listens; after a `kill`, on the same port again. */
-  async start(): Promise<this> {
-    this.#server.listen(this.#port, "127.0.0.1");
+  async start(port = this.#port): Promise<this> {
+    this.#server.listen(port, "127.0.0.1");
     await once(this.#server, "listening");
     this.#port = (this.#server.address() as AddressInfo).port;
     return this;
@@ -120,6 +129,8 @@ export class Origin {
   reset(): void {
     this.mode = { kind: "well" };
     this.handler = undefined;
+    this.onRequest = undefined;
+    this.upgradeHeaders = [];
     this.seen.length = 0;
     this.probes = 0;
   }
@@ -129,7 +140,8 @@ export class Origin {
     response.on("error", () => {});
     const isProbe = request.url === HEALTH_PATH;
     if (isProbe) this.probes++;
-    if (mode.kind === "reset") return void request.socket.resetAndDestroy();
+    else if (this.onRequest) return this.onRequest(request, response);
+    if (mode.kind === "reset" || mode.kind === "reset-on-accept") return void request.socket.resetAndDestroy();
 
     const chunks: Buffer[] = [];
     try {
@@ -142,6 +154,7 @@ export class Origin {
     if (!isProbe) this.seen.push({ method, url, rawHeaders, headers, body });
 
     if (mode.kind === "reset-after-body") return void request.socket.resetAndDestroy();
+    if (mode.kind === "hang" && isProbe && mode.healthStatus) return void response.writeHead(mode.healthStatus).end();
     if (mode.kind === "hang" && !(isProbe && mode.healthy)) return;
     if (mode.kind === "status") {
       const status = isProbe ? (mode.healthStatus ?? mode.status) : mode.status;
@@ -164,7 +177,7 @@ export class Origin {
     const { method = "", url = "", headers, rawHeaders } = request;
     socket.on("error", () => {});
     this.seen.push({ method, url, rawHeaders, headers, body: head });
-    if (mode.kind === "reset" || mode.kind === "reset-after-body") return void request.socket.resetAndDestroy();
+    if (mode.kind.startsWith("reset")) return void request.socket.resetAndDestroy();
     if (mode.kind === "hang") return;
     if (mode.kind === "status") {
       return void socket.end(`HTTP/1.1 ${mode.status} No\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno`);

@@ -104,18 +104,20 @@ export class Worker {
   /** Sends a request and resolves at its headers; the body is still to be read. */
   async open(path: string, options: Options = {}): Promise<IncomingMessage> {
     const { body } = options;
+    const isWhole = typeof body === "string" || Buffer.isBuffer(body);
     const request = httpRequest({
       host: "127.0.0.1",
       port: this.port,
       path,
       method: options.method ?? "GET",
-      headers: this.#headers(options),
+      // Node frames a body by itself for some methods only.
+      headers: { ...(isWhole && { "Content-Length": Buffer.byteLength(body) }), ...this.#headers(options) },
       agent: false,
       ...(options.signal && { signal: options.signal }),
     });
     const response = once(request, "response") as Promise<[IncomingMessage]>;
     response.catch(() => {});
-    if (body === undefined || typeof body === "string" || Buffer.isBuffer(body)) {
+    if (body === undefined || isWhole) {
       request.end(body);
     } else {
       for await (const chunk of body) if (!request.write(chunk)) await Promise.race([once(request, "drain"), response]);
