@@ -134,7 +134,7 @@ export function parseConfig(vars: Vars): Config {
     statusPath: read(
       "STATUS_PATH",
       "must be empty, or begin with one slash, consist of letters, digits, /, -, _, . and ~, and be neither / nor HEALTH_CHECK_PATH",
-      (found) => (found === healthCheckPath.replace(/\?.*/, "") ? undefined : matching(found, STATUS_PATH)),
+      (found) => (found && found === healthCheckPath.replace(/\?.*/, "") ? undefined : matching(found, STATUS_PATH)),
       "",
     ),
     servedByHeader: read(

@@ -1,7 +1,46 @@
 import type { Minute } from "./counters.ts";
 import type { State } from "./health.ts";
 import type { Outcome } from "./outcome.ts";
-import type { BackendSnapshot, Snapshot } from "./status.ts";
+
+/** All that the page shows. It is also the JSON that it can be had as: ages and durations are in seconds. */
+export interface Snapshot {
+  /** How many backends answer below 500, by the last probe of each. */
+  readonly answering: number;
+  readonly backends: readonly BackendSnapshot[];
+  readonly isolate: {
+    readonly dataCentre: string;
+    readonly ageSeconds: number;
+    readonly requests: number;
+    readonly failovers: number;
+    readonly ejections: number;
+    readonly webSockets: number;
+  };
+}
+
+export interface BackendSnapshot {
+  readonly id: string;
+  readonly state: State;
+  /** How long it has been up, or away, as far as this isolate knows. */
+  readonly sinceSeconds: number;
+  /** How long it will get no traffic, at least; 0 unless it is down. */
+  readonly downForSeconds: number;
+  /** Why it was ejected; `null` while it is up. */
+  readonly ejectedFor: string | null;
+  readonly answers: boolean;
+  /** The last probe for this page; `status` is `null` when nothing answered. `null` while there was none. */
+  readonly probe: {
+    readonly status: number | null;
+    readonly milliseconds: number;
+    readonly ageSeconds: number;
+  } | null;
+  /** Whether another probe is under way, for another request for this page. */
+  readonly isBeingProbed: boolean;
+  readonly lastFailure: { readonly reason: string; readonly status: number | null; readonly ageSeconds: number } | null;
+  readonly requests: number;
+  readonly failures: number;
+  /** The last hour, the oldest minute first. */
+  readonly minutes: readonly Minute[];
+}
 
 /** How the page is made, apart from what it shows. */
 export interface PageOptions {
@@ -49,6 +88,7 @@ export function statusPage(snapshot: Snapshot, { nonce, refreshSeconds }: PageOp
 <meta name="color-scheme" content="light dark">
 <meta name="robots" content="noindex">
 <title>${summary} · load balancer</title>
+<link rel="icon" href="data:image/svg+xml,${encodeURIComponent(icon(mood, ICON_COLOURS[mood]).text)}">
 <style nonce="${nonce}">${new Markup(STYLE)}</style>
 </head>
 <body>
@@ -160,14 +200,17 @@ function fact(name: string, value: string): Markup {
   return html`<div><dt>${name}</dt><dd>${value}</dd></div>`;
 }
 
+/** The browser's tab knows nothing of the style sheet. */
+const ICON_COLOURS: Readonly<Record<Mood, string>> = { up: "#157347", down: "#b3261e", waiting: "#8a5a00" };
+
 /** A shape for each state, so that it is never told by colour alone. */
-function icon(name: Mood): Markup {
+function icon(name: Mood, colour = "currentColor"): Markup {
   const shapes = {
-    up: html`<circle cx="8" cy="8" r="8"/><path d="m4.5 8.3 2.4 2.4 4.6-5"/>`,
+    up: html`<circle class="fill" cx="8" cy="8" r="8"/><path d="m4.5 8.3 2.4 2.4 4.6-5"/>`,
     down: html`<path class="fill" d="M4.7 0h6.6L16 4.7v6.6L11.3 16H4.7L0 11.3V4.7z"/><path d="m5.2 5.2 5.6 5.6m0-5.6-5.6 5.6"/>`,
     waiting: html`<path class="fill" d="M8 0l8 8-8 8-8-8z"/><path d="M8 4.4v4.2m0 2.2v.6"/>`,
   };
-  return html`<svg class="icon" viewBox="0 0 16 16" width="16" height="16" aria-hidden="true">${shapes[name]}</svg>`;
+  return html`<svg xmlns="http://www.w3.org/2000/svg" class="icon" viewBox="0 0 16 16" width="16" height="16" fill="${colour}" aria-hidden="true">${shapes[name]}</svg>`;
 }
 
 /** One scale for all charts of the page, so that they can be compared. */
@@ -274,8 +317,8 @@ a{color:var(--link);text-underline-offset:.15em}
 .note{max-width:44rem;margin-top:.9rem}
 .up{--state:var(--up)}.down{--state:var(--down)}.waiting{--state:var(--waiting)}
 .icon{flex:none;overflow:visible}
-.icon circle,.icon .fill{fill:var(--state);stroke:none}
-.icon path{fill:none;stroke:var(--card);stroke-width:2;stroke-linecap:round;stroke-linejoin:round}
+.icon .fill{fill:var(--state);stroke:none}
+.icon path:not(.fill){fill:none;stroke:var(--card);stroke-width:2;stroke-linecap:round;stroke-linejoin:round}
 .backends{list-style:none;padding:0;margin-top:.75rem;display:grid;gap:.75rem}
 .backends>li{background:var(--card);border:1px solid var(--rule);border-radius:.75rem;padding:1rem 1.1rem;display:grid;gap:.9rem}
 .state{display:flex;align-items:center;gap:.45rem;margin:.3rem 0 .1rem;color:var(--state)}

@@ -1,11 +1,11 @@
 import type { Backend, Config } from "./config.ts";
-import { type Counters, type Minute, minutesOf } from "./counters.ts";
+import { type Counters, minutesOf } from "./counters.ts";
 import { ownAnswer } from "./headers.ts";
-import { type Health, leaseProbe, type State, settleProbe, stateOf } from "./health.ts";
+import { type Health, leaseProbe, settleProbe, stateOf } from "./health.ts";
 import { coloOf } from "./metrics.ts";
 import { isAlive, PROBE_LEASE_MS, type ProbeResult, probe } from "./probe.ts";
 import { reportBack } from "./proxy.ts";
-import { statusPage } from "./status-page.ts";
+import { type BackendSnapshot, type Snapshot, statusPage } from "./status-page.ts";
 
 /** The backends are probed for the page at most once in this time, so that the page cannot be used to hammer them. */
 export const LOOK_EVERY_MS = 5_000;
@@ -38,46 +38,6 @@ export interface Isolate {
   readonly health: Health;
   readonly counters: Counters;
   readonly look: Look;
-}
-
-/** All that the page shows. It is also the JSON that it can be had as: ages and durations are in seconds. */
-export interface Snapshot {
-  /** How many backends answer below 500, by the last probe of each. */
-  readonly answering: number;
-  readonly backends: readonly BackendSnapshot[];
-  readonly isolate: {
-    readonly dataCentre: string;
-    readonly ageSeconds: number;
-    readonly requests: number;
-    readonly failovers: number;
-    readonly ejections: number;
-    readonly webSockets: number;
-  };
-}
-
-export interface BackendSnapshot {
-  readonly id: string;
-  readonly state: State;
-  /** How long it has been up, or away, as far as this isolate knows. */
-  readonly sinceSeconds: number;
-  /** How long it will get no traffic, at least; 0 unless it is down. */
-  readonly downForSeconds: number;
-  /** Why it was ejected; `null` while it is up. */
-  readonly ejectedFor: string | null;
-  readonly answers: boolean;
-  /** The last probe for this page; `status` is `null` when nothing answered. `null` while there was none. */
-  readonly probe: {
-    readonly status: number | null;
-    readonly milliseconds: number;
-    readonly ageSeconds: number;
-  } | null;
-  /** Whether another probe is under way, for another request for this page. */
-  readonly isBeingProbed: boolean;
-  readonly lastFailure: { readonly reason: string; readonly status: number | null; readonly ageSeconds: number } | null;
-  readonly requests: number;
-  readonly failures: number;
-  /** The last hour, the oldest minute first. */
-  readonly minutes: readonly Minute[];
 }
 
 /** Whether a request's path and query are those of the status page. */
@@ -113,7 +73,7 @@ export async function answerStatus(request: Request, path: string, isolate: Isol
     const nonce = crypto.randomUUID();
     headers["Content-Type"] = "text/html; charset=utf-8";
     headers["Content-Security-Policy"] =
-      `default-src 'none'; style-src 'nonce-${nonce}'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'`;
+      `default-src 'none'; style-src 'nonce-${nonce}'; img-src data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'`;
     if (isRefreshing) headers.Refresh = String(REFRESH_SECONDS);
     body = statusPage(snapshot, { nonce, refreshSeconds: isRefreshing ? REFRESH_SECONDS : undefined });
   }
@@ -207,7 +167,8 @@ function seconds(ms: number): number {
 export function prefersJson(accept: string): boolean {
   const json = preferenceFor("application/json", accept);
   const html = preferenceFor("text/html", accept);
-  return json.weight > html.weight || (json.weight === html.weight && json.precision > html.precision);
+  if (json.weight !== html.weight) return json.weight > html.weight;
+  return json.weight > 0 && json.precision > html.precision;
 }
 
 /** The weight of a media type by the range that fits it most precisely: itself, its family, anything. */
