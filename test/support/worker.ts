@@ -117,6 +117,7 @@ export class Worker {
     });
     const response = once(request, "response") as Promise<[IncomingMessage]>;
     response.catch(() => {});
+    request.on("error", () => {}); // One that comes once the answer has begun, such as a body that nobody reads.
     if (body === undefined || isWhole) {
       request.end(body);
     } else {

@@ -1,0 +1,124 @@
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import { createServer } from "node:net";
+import { type Mode, Origin } from "./origin.ts";
+
+/**
+ * An origin in a process of its own, so that it can be killed and frozen as a whole. It ends with the process that
+ * started it.
+ *
+ * `Order` is what can be told to it; the program behind it says what that means by `obeyOrders`.
+ */
+export class OriginProcess<Order extends object = Mode> {
+  readonly id: string;
+  readonly port: number;
+  readonly #program: string;
+  #child: ChildProcess | undefined;
+
+  private constructor(id: string, port: number, program: string) {
+    this.id = id;
+    this.port = port;
+    this.#program = program;
+  }
+
+  /** Starts `program`, which serves as `id` on a port of 127.0.0.1 and calls `obeyOrders`; without one, a plain `Origin`. */
+  static async start<Order extends object = Mode>(
+    id: string,
+    program = import.meta.filename,
+  ): Promise<OriginProcess<Order>> {
+    const process = new OriginProcess<Order>(id, await lowFreePort(), program);
+    await process.restart();
+    return process;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.port}`;
+  }
+
+  /** Its process id, or `undefined` while it is dead. */
+  get pid(): number | undefined {
+    const child = this.#child;
+    return child && child.exitCode === null && child.signalCode === null ? child.pid : undefined;
+  }
+
+  /** Starts the program on its port again after a `kill`; resolves once it listens. */
+  async restart(): Promise<void> {
+    // Its Node is this one; the flags of a test runner are not for it.
+    const child = fork(this.#program, [this.id, String(this.port)], { execArgv: [] });
+    this.#child = child;
+    const ended = once(child, "exit").then(([code, signal]) => {
+      throw new Error(`origin ${this.id} ended before it listened: ${code ?? signal}`);
+    });
+    await Promise.race([once(child, "message"), ended]);
+    ended.catch(() => {});
+  }
+
+  /** Gives an order; resolves once it is carried out. Not while it is frozen. */
+  async tell(order: Order): Promise<void> {
+    const child = this.#child;
+    if (!child?.connected) throw new Error(`origin ${this.id} is not running`);
+    const done = once(child, "message");
+    child.send(order);
+    await done;
+  }
+
+  /** SIGKILL: the port closes and every connection is reset. Resolves once it is gone. */
+  async kill(): Promise<void> {
+    const child = this.#child;
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    const exited = once(child, "exit");
+    child.kill("SIGKILL");
+    await exited;
+  }
+
+  /** The same, for a process that is about to end itself and cannot wait. */
+  killNow(): void {
+    this.#child?.kill("SIGKILL");
+  }
+
+  /** SIGSTOP: the kernel goes on accepting connections, and nothing answers them. */
+  freeze(): void {
+    this.#child?.kill("SIGSTOP");
+  }
+
+  thaw(): void {
+    this.#child?.kill("SIGCONT");
+  }
+}
+
+/** In the child: says that it listens, carries out each order that comes, and ends when its parent is gone. */
+export function obeyOrders<Order>(carryOut: (order: Order) => void): void {
+  process.on("disconnect", () => process.exit());
+  process.on("message", (order) => {
+    carryOut(order as Order);
+    process.send?.("done");
+  });
+  process.send?.("listening");
+}
+
+/**
+ * A port that is free now and lies below those that the kernel gives to outgoing connections: one of these could take the
+ * port of an origin that is down, and even be the connection to that origin, which then is connected with itself.
+ */
+async function lowFreePort(): Promise<number> {
+  for (;;) {
+    const port = 12_000 + Math.floor(Math.random() * 20_000);
+    const server = createServer().listen(port, "127.0.0.1");
+    const isFree = await once(server, "listening").then(
+      () => true,
+      () => false,
+    );
+    if (!isFree) continue;
+    server.close();
+    await once(server, "close");
+    return port;
+  }
+}
+
+if (import.meta.main) {
+  const [, , id = "", port] = process.argv;
+  const origin = await new Origin(id).start(Number(port));
+  obeyOrders<Mode>((mode) => {
+    origin.mode = mode;
+  });
+}
