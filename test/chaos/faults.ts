@@ -1,0 +1,127 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Exchanges } from "./exchanges.ts";
+import { Random } from "./random.ts";
+import type { Order } from "./server.ts";
+import type { Fault, Server } from "./servers.ts";
+
+/** A fault that a server is told to show. */
+const told = (name: string, order: Order): Fault => ({
+  name,
+  cuts: false,
+  begin: (server) => server.tell(order),
+  end: (server) => server.tell({ kind: "well" }),
+});
+
+export const FAULTS: readonly Fault[] = [
+  {
+    name: "killed, port closed",
+    cuts: true,
+    begin: (server) => server.kill(),
+    end: (server) => server.restart(),
+  },
+  {
+    name: "killed and restarted at once",
+    cuts: true,
+    isMomentary: true,
+    begin: async (server) => {
+      await server.kill();
+      await server.restart();
+    },
+    end: async () => {},
+  },
+  {
+    name: "frozen",
+    cuts: false,
+    begin: async (server) => server.freeze(),
+    end: async (server) => server.thaw(),
+  },
+  {
+    name: "frozen, then killed",
+    cuts: true,
+    begin: async (server) => server.freeze(),
+    end: async (server) => {
+      await server.kill();
+      await server.restart();
+    },
+  },
+  told("reset after accept", { kind: "reset-on-accept" }),
+  told("reset after the body", { kind: "reset-after-body" }),
+  told("500, health good", { kind: "status", status: 500, healthStatus: 200 }),
+  told("500, health bad", { kind: "status", status: 500 }),
+  told("503", { kind: "status", status: 503 }),
+  told("521", { kind: "status", status: 521 }),
+  told("slow by 5 s, health good", { kind: "slow", ms: 5_000 }),
+  told("body stalls, then goes on", { kind: "hold" }),
+  {
+    name: "body stalls, then killed",
+    cuts: true,
+    begin: (server) => server.tell({ kind: "hold" }),
+    end: async (server) => {
+      await server.kill();
+      await server.restart();
+    },
+  },
+];
+
+/**
+ * Keeps breaking one or two of three servers, in an order that depends on the seed alone.
+ *
+ * One server is sound, the other two have one fault after the other. From time to time another one becomes the sound one,
+ * and this is the rule that makes a failure the Worker's: the new one is mended first, and the old one may break only when
+ * every exchange that began before that has ended. So each exchange has a server that is well from its beginning to its end.
+ */
+export class Scheduler {
+  readonly #servers: readonly Server[];
+  readonly #exchanges: Exchanges;
+  readonly #random: Random;
+  readonly #sound = new Set<Server>();
+  /** Each server's faults to come: a pack that is dealt out whole, so that even a short run shows every kind. */
+  readonly #packs: Map<Server, Fault[]>;
+
+  constructor(servers: readonly Server[], exchanges: Exchanges, seed: number) {
+    this.#servers = servers;
+    this.#exchanges = exchanges;
+    this.#random = Random.forPart(seed, "scheduler");
+    const pack = this.#random.shuffled(FAULTS);
+    const share = Math.ceil(pack.length / servers.length);
+    this.#packs = new Map(
+      servers.map((server, i) => [server, [...pack.slice(i * share), ...pack.slice(0, i * share)]] as const),
+    );
+    this.#sound.add(this.#random.pick(servers));
+  }
+
+  /** Breaks and mends until `untilMs`; every server is well when it resolves. */
+  async run(untilMs: number, seed: number): Promise<void> {
+    const lanes = this.#servers.map((server) => this.#keepBreaking(server, Random.forPart(seed, server.id), untilMs));
+    await Promise.all([...lanes, this.#keepMovingOn(untilMs)]);
+  }
+
+  async #keepBreaking(server: Server, random: Random, untilMs: number): Promise<void> {
+    const pack = this.#packs.get(server) ?? [];
+    for (let dealt = 0; ; dealt++) {
+      await sleep(random.between(100, 600));
+      while (this.#sound.has(server) && performance.now() < untilMs) await sleep(20);
+      if (performance.now() >= untilMs) return;
+      const fault = pack[dealt % pack.length] as Fault;
+      await server.break(fault);
+      const holdMs = fault.isMomentary ? 0 : random.between(500, 4_500);
+      await sleep(Math.min(holdMs, Math.max(0, untilMs - performance.now())));
+      await server.mend(fault);
+      const { length } = server.illnesses;
+      void this.#exchanges.allBegunUntilNow().then(() => {
+        if (server.illnesses.length === length) server.settledMs = performance.now();
+      });
+    }
+  }
+
+  async #keepMovingOn(untilMs: number): Promise<void> {
+    while (performance.now() < untilMs) {
+      await sleep(this.#random.between(1_000, 4_000));
+      const next = this.#random.pick(this.#servers.filter((server) => !this.#sound.has(server)));
+      this.#sound.add(next);
+      while (!next.isWell) await sleep(20);
+      await this.#exchanges.allBegunUntilNow();
+      for (const server of this.#sound) if (server !== next) this.#sound.delete(server);
+    }
+  }
+}

@@ -1,0 +1,62 @@
+import { join } from "node:path";
+import { OriginProcess } from "../support/origin-process.ts";
+import type { Order } from "./server.ts";
+
+/** A time in which a server was broken. */
+interface Illness {
+  readonly fault: string;
+  readonly fromMs: number;
+  toMs: number;
+  /** Whether an answer that had begun may be cut by it. */
+  readonly cuts: boolean;
+}
+
+/** One way to break a server and to mend it again. */
+export interface Fault {
+  readonly name: string;
+  readonly cuts: boolean;
+  /** Whether it is over as soon as it has begun. */
+  readonly isMomentary?: true;
+  begin(server: OriginProcess<Order>): Promise<unknown>;
+  end(server: OriginProcess<Order>): Promise<unknown>;
+}
+
+/** One of the three servers, and the record of what was done to it. */
+export class Server {
+  readonly id: string;
+  readonly process: OriginProcess<Order>;
+  readonly illnesses: Illness[] = [];
+  /** From when on nothing that began while it was broken is under way any more; infinite until then. */
+  settledMs = 0;
+
+  private constructor(process: OriginProcess<Order>) {
+    this.id = process.id;
+    this.process = process;
+  }
+
+  static async start(id: string): Promise<Server> {
+    return new Server(await OriginProcess.start<Order>(id, join(import.meta.dirname, "server.ts")));
+  }
+
+  get isWell(): boolean {
+    return (this.illnesses.at(-1)?.toMs ?? 0) < Number.POSITIVE_INFINITY;
+  }
+
+  /** The faults that it had at any time since then. */
+  illnessesSince(sinceMs: number): Illness[] {
+    return this.illnesses.filter(({ toMs }) => toMs >= sinceMs);
+  }
+
+  async break(fault: Fault): Promise<void> {
+    this.settledMs = Number.POSITIVE_INFINITY;
+    const { name, cuts } = fault;
+    this.illnesses.push({ fault: name, fromMs: performance.now(), toMs: Number.POSITIVE_INFINITY, cuts });
+    await fault.begin(this.process);
+  }
+
+  async mend(fault: Fault): Promise<void> {
+    await fault.end(this.process);
+    const illness = this.illnesses.at(-1);
+    if (illness) illness.toMs = performance.now();
+  }
+}

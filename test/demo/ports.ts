@@ -1,0 +1,23 @@
+import { createServer } from "node:net";
+
+export const PORT_MAX = 65_535;
+
+/** Whether nobody listens on a port of localhost, by IPv4 or IPv6: a browser may try either. */
+export async function isFree(port: number): Promise<boolean> {
+  for (const host of ["127.0.0.1", "::1"]) {
+    const code = await new Promise<string | undefined>((resolve) => {
+      const server = createServer();
+      server.on("error", (error: NodeJS.ErrnoException) => resolve(error.code));
+      server.listen(port, host, () => server.close(() => resolve(undefined)));
+    });
+    // Any other error says that there is no such address here, such as IPv6.
+    if (code === "EADDRINUSE" || code === "EACCES") return false;
+  }
+  return true;
+}
+
+/** The first free port from this one on, or `undefined` if there is none. */
+export async function nextFreePort(from: number): Promise<number | undefined> {
+  for (let port = from; port <= PORT_MAX; port++) if (await isFree(port)) return port;
+  return undefined;
+}

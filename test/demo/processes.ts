@@ -1,0 +1,33 @@
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+
+export interface Process {
+  readonly pid: number;
+  readonly parent: number;
+  readonly group: number;
+  readonly args: string;
+}
+
+/** All processes that run. One that has ended, and that nobody has asked about yet, does not. */
+export async function livingProcesses(): Promise<Process[]> {
+  const { stdout } = await promisify(execFile)("ps", ["-eo", "pid=,ppid=,pgid=,stat=,args="], {
+    maxBuffer: 64 * 1024 * 1024,
+  });
+  return stdout.split("\n").flatMap((line) => {
+    const [, pid, parent, group, state = "", args = ""] = /^\s*(\d+)\s+(\d+)\s+(\d+)\s+(\S+)\s+(.*)$/.exec(line) ?? [];
+    if (pid === undefined || state.startsWith("Z")) return [];
+    return [{ pid: Number(pid), parent: Number(parent), group: Number(group), args }];
+  });
+}
+
+/** Those of the processes that have one of these ids, or belong to the group of one of them. */
+export function groupOrSelf(processes: readonly Process[], pids: readonly number[]): Process[] {
+  return processes.filter(({ pid, group }) => pids.includes(pid) || pids.includes(group));
+}
+
+/** A process and all that it started, directly or not. */
+export function family(processes: readonly Process[], pid: number): Process[] {
+  const self = processes.filter((process) => process.pid === pid);
+  const children = processes.filter((process) => process.parent === pid);
+  return [...self, ...children.flatMap((child) => family(processes, child.pid))];
+}

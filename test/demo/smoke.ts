@@ -1,0 +1,40 @@
+import { MANIFEST_PATH, SERVED_BY } from "./backend.ts";
+import { groupOrSelf, livingProcesses } from "./processes.ts";
+import { Stack } from "./stack.ts";
+
+/**
+ * The demo without a person: a request succeeds, the server that answered is killed, the next request of the same
+ * session is answered by another one, and no process is left.
+ *
+ * @throws at the first of these that does not hold.
+ */
+export async function smoke(port: number, say: (text: string) => void): Promise<void> {
+  const stack = new Stack({ port, downTimeMs: 10_000 });
+  let pids: number[] = [];
+  try {
+    await stack.start();
+    pids = stack.pids;
+    const first = await ask(stack.url);
+    say(`A request was answered by ${first.by}.`);
+    await stack.command(first.by, "die");
+    say(`${first.by} was killed.`);
+    const second = await ask(stack.url, first.cookie);
+    if (second.by === first.by) throw new Error(`${first.by} was killed, and still it answers.`);
+    say(`The next request of the same session was answered by ${second.by}.`);
+  } finally {
+    await stack.stop();
+  }
+  const left = groupOrSelf(await livingProcesses(), pids);
+  if (left.length > 0)
+    throw new Error(`Processes are left:\n${left.map(({ pid, args }) => `${pid} ${args}`).join("\n")}`);
+  say("All processes have ended.");
+}
+
+async function ask(url: string, cookie = ""): Promise<{ by: string; cookie: string }> {
+  const response = await fetch(url + MANIFEST_PATH, { headers: { Cookie: cookie } });
+  const text = await response.text();
+  if (response.status !== 200) throw new Error(`The manifest was answered with ${response.status}: ${text}`);
+  const by = response.headers.get(SERVED_BY);
+  if (by === null) throw new Error("No sample server answered the manifest.");
+  return { by, cookie: response.headers.get("Set-Cookie")?.split(";")[0] ?? cookie };
+}

@@ -1,0 +1,322 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { isBackendVariable } from "../../src/config.ts";
+import type { LogEvent } from "../../src/log.ts";
+import { HEALTH_PATH, type Mode } from "../support/origin.ts";
+import { OriginProcess } from "../support/origin-process.ts";
+import type { Order } from "./backend.ts";
+import { Control } from "./control.ts";
+import { Keeper } from "./keeper.ts";
+
+const ROOT = join(import.meta.dirname, "../..");
+const BACKEND_PROGRAM = join(import.meta.dirname, "backend.ts");
+
+export const IDS = ["cf", "koyeb", "duck"] as const;
+export type Id = (typeof IDS)[number];
+
+export const ACTIONS = ["die", "hang", "fail", "recover"] as const;
+export type Action = (typeof ACTIONS)[number];
+
+/** What each action makes of a server, in words for the terminal. */
+const EFFECTS: Readonly<Record<Action, string>> = {
+  die: "is dead: its process was killed (SIGKILL)",
+  hang: "hangs: its process is frozen (SIGSTOP), so connections are accepted and nothing answers",
+  fail: "answers 503 to everything",
+  recover: "is well again",
+};
+
+export type State = "well" | "dead" | "hung" | "failing";
+
+const STATES: Readonly<Record<Action, State>> = { die: "dead", hang: "hung", fail: "failing", recover: "well" };
+
+/** How things stand, for the page. */
+export interface Snapshot {
+  readonly servers: readonly {
+    readonly id: Id;
+    readonly state: State;
+    /** Why and since when the load balancer sends no traffic there; `null` while it does. */
+    readonly out: Out | null;
+  }[];
+  /** What has happened, the newest first. */
+  readonly notes: readonly Note[];
+}
+
+interface Out {
+  readonly reason: string;
+  readonly sinceMs: number;
+}
+
+export interface Note {
+  readonly atMs: number;
+  /** `load balancer`, or the id of a server. */
+  readonly who: string;
+  readonly text: string;
+}
+
+export interface StackOptions {
+  /** The port of the load balancer on localhost; it has to be free. */
+  readonly port: number;
+  /** For how long a failed server gets no traffic. */
+  readonly downTimeMs: number;
+  /** Is told what happens, as it happens. */
+  readonly onNote?: (note: Note) => void;
+}
+
+const NOTES_KEPT = 30;
+const START_TIMEOUT_MS = 60_000;
+const STOP_TIMEOUT_MS = 3_000;
+
+type Vars = Readonly<Record<string, string | number | boolean>>;
+
+interface Server {
+  readonly process: OriginProcess<Order>;
+  state: State;
+  /** The end of the last command: one at a time. */
+  idle: Promise<void>;
+}
+
+/** Three sample servers, `wrangler dev` in front of them, and the control that makes the servers fail. */
+export class Stack {
+  readonly #options: StackOptions;
+  readonly #control: Control;
+  readonly #keeper = new Keeper();
+  readonly #servers = new Map<Id, Server>();
+  readonly #out = new Map<string, Out>();
+  readonly #notes: Note[] = [];
+  #wrangler: ChildProcess | undefined;
+  /** All that Wrangler printed so far, for the case that it ends. */
+  #output = "";
+
+  constructor(options: StackOptions) {
+    this.#options = options;
+    this.#control = new Control(this, options.port);
+  }
+
+  get url(): string {
+    return `http://localhost:${this.#options.port}`;
+  }
+
+  /** The ids of all processes that are to be gone after `stop`; that of Wrangler leads a group. */
+  get pids(): number[] {
+    const servers = [...this.#servers.values()].map(({ process }) => process.pid);
+    return [this.#wrangler?.pid, ...servers].filter((pid) => pid !== undefined);
+  }
+
+  /**
+   * Resolves once the load balancer answers.
+   *
+   * @returns a promise that rejects, with what Wrangler printed, if Wrangler ends before `stop`.
+   */
+  async start(): Promise<{ ended: Promise<never> }> {
+    await this.#control.start();
+    await Promise.all(IDS.map((id) => this.#startServer(id)));
+    const ended = this.#startWrangler(await this.#vars());
+    ended.catch(() => {});
+    await Promise.race([this.#answering(), ended]);
+    return { ended };
+  }
+
+  async stop(): Promise<void> {
+    this.#control.stop();
+    const wrangler = this.#wrangler;
+    if (wrangler?.pid && wrangler.exitCode === null && wrangler.signalCode === null) {
+      const timer = setTimeout(() => wrangler.kill("SIGKILL"), STOP_TIMEOUT_MS);
+      const exited = once(wrangler, "exit");
+      wrangler.kill("SIGTERM");
+      await exited;
+      clearTimeout(timer);
+    }
+    await Promise.all([...this.#servers.values()].map(({ process }) => process.kill()));
+    // What Wrangler may have left of its group ends here.
+    await this.#keeper.stop();
+  }
+
+  has(id: string): boolean {
+    return this.#servers.has(id as Id);
+  }
+
+  /** Makes a server die, hang, answer 503 or be well; from any state, and one after the other. */
+  async command(id: string, action: Action): Promise<void> {
+    const server = this.#servers.get(id as Id);
+    if (!server) throw new Error(`no server ${id}`);
+    server.idle = server.idle
+      .catch(() => {})
+      .then(async () => {
+        await this.#carryOut(server, action);
+        server.state = STATES[action];
+        this.#note(id, EFFECTS[action]);
+      });
+    await server.idle;
+  }
+
+  snapshot(): Snapshot {
+    const servers = IDS.flatMap((id) => {
+      const server = this.#servers.get(id);
+      if (!server) return [];
+      // It may also have been killed by hand.
+      const state = server.process.pid === undefined ? "dead" : server.state;
+      return [{ id, state, out: this.#out.get(id) ?? null }];
+    });
+    return { servers, notes: this.#notes };
+  }
+
+  async #startServer(id: Id): Promise<void> {
+    const process = await OriginProcess.start<Order>(id, BACKEND_PROGRAM);
+    this.#servers.set(id, { process, state: "well", idle: Promise.resolve() });
+    this.#guard();
+    await process.tell(this.#order({ kind: "well" }));
+  }
+
+  async #carryOut({ process }: Server, action: Action): Promise<void> {
+    if (action === "die") {
+      await process.kill();
+    } else {
+      process.thaw();
+      if (process.pid === undefined) await process.restart();
+      await process.tell(this.#order(action === "fail" ? { kind: "status", status: 503 } : { kind: "well" }));
+      if (action === "hang") process.freeze();
+    }
+    this.#guard();
+  }
+
+  #order(mode: Mode): Order {
+    return { mode, controlUrl: this.#control.url };
+  }
+
+  #guard(): void {
+    this.#keeper.guard(this.pids.map((pid) => (pid === this.#wrangler?.pid ? -pid : pid)));
+  }
+
+  #note(who: string, text: string): void {
+    const note = { atMs: Date.now(), who, text };
+    this.#notes.unshift(note);
+    this.#notes.length = Math.min(this.#notes.length, NOTES_KEPT);
+    this.#options.onNote?.(note);
+    this.#control.push();
+  }
+
+  /** Starts Wrangler as the leader of a group of its own, so that the terminal's Ctrl-C reaches the demo alone. */
+  #startWrangler(values: Vars): Promise<never> {
+    const vars = Object.entries(values).flatMap(([name, value]) => ["--var", `${name}:${value}`]);
+    const wrangler = spawn(
+      process.execPath,
+      [
+        join(ROOT, "node_modules/wrangler/bin/wrangler.js"),
+        ...["dev", "--local", "--port", String(this.#options.port), "--inspector-port", "0"],
+        ...["--show-interactive-dev-session=false", "--env-file", "/dev/null"],
+        ...vars,
+      ],
+      {
+        cwd: ROOT,
+        detached: true,
+        stdio: ["ignore", "pipe", "pipe"],
+        env: {
+          ...process.env,
+          WRANGLER_SEND_METRICS: "false",
+          WRANGLER_SEND_ERROR_REPORTS: "false",
+          WRANGLER_HIDE_BANNER: "true",
+          CLOUDFLARE_CF_FETCH_ENABLED: "false",
+          NO_COLOR: "1",
+        },
+      },
+    );
+    this.#wrangler = wrangler;
+    this.#guard();
+    for (const stream of [wrangler.stdout, wrangler.stderr]) {
+      createInterface({ input: stream }).on("line", (line) => this.#onLine(line));
+    }
+    return new Promise((_, reject) => {
+      wrangler.on("error", reject);
+      wrangler.on("close", () => reject(new Error(`Wrangler ended. It said:\n\n${this.#output}`)));
+    });
+  }
+
+  /** The variables that the demo depends on, whatever wrangler.toml was changed to; it may already name real servers. */
+  async #vars(): Promise<Vars> {
+    // Not at the top: it takes a second, in which the demo can say something already.
+    const { unstable_readConfig } = await import("wrangler");
+    const { vars } = unstable_readConfig({ config: join(ROOT, "wrangler.toml") });
+    const configured = Object.keys(vars).filter(isBackendVariable);
+    const servers = [...this.#servers].map(([id, { process }]) => [`BACKEND_${id.toUpperCase()}`, process.url]);
+    return {
+      ...Object.fromEntries(configured.map((name) => [name, ""])),
+      ...Object.fromEntries(servers),
+      BACKEND_DOWN_TIME: this.#options.downTimeMs,
+      HEALTH_CHECK_PATH: HEALTH_PATH,
+      MAX_RETRIES: 3,
+      PROBE_AFTER: 5_000,
+      SESSION_COOKIE_NAME: "aiostreams_backend",
+      STICKY_SESSIONS: true,
+    };
+  }
+
+  #onLine(line: string): void {
+    this.#output = `${this.#output}${line}\n`.slice(-20_000);
+    if (line.startsWith("{")) this.#onLogLine(line);
+    else if (line.includes("Reloading local server")) this.#onReload();
+    else if (/\bERROR\b/.test(line)) this.#note("wrangler", line);
+  }
+
+  /** Wrangler starts the Worker anew when a source file changes, and what it knew of its servers is gone. */
+  #onReload(): void {
+    this.#out.clear();
+    this.#note("load balancer", "starts anew, since its source was changed: it knows of no failure");
+  }
+
+  #onLogLine(line: string): void {
+    const event = parseLogEvent(line);
+    if (!event) return;
+    if (event.event === "ejected") this.#out.set(event.backend, { reason: event.reason, sinceMs: Date.now() });
+    if (event.event === "back") this.#out.delete(event.backend);
+    this.#note("load balancer", inWords(event));
+  }
+
+  async #answering(): Promise<void> {
+    const deadlineMs = Date.now() + START_TIMEOUT_MS;
+    for (;;) {
+      try {
+        const response = await fetch(this.url + HEALTH_PATH);
+        await response.body?.cancel();
+        if (response.ok) return;
+      } catch {
+        // It does not listen yet.
+      }
+      if (Date.now() > deadlineMs) {
+        throw new Error(
+          `The load balancer did not answer within ${START_TIMEOUT_MS} ms. Wrangler said:\n\n${this.#output}`,
+        );
+      }
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+}
+
+function parseLogEvent(line: string): LogEvent | undefined {
+  try {
+    return JSON.parse(line) as LogEvent;
+  } catch {
+    return undefined;
+  }
+}
+
+/** One line of the Worker's log as a sentence. */
+function inWords(event: LogEvent): string {
+  switch (event.event) {
+    case "ejected":
+      return `sends no more requests to ${event.backend}: ${reasonOf(event)}`;
+    case "back":
+      return `sends requests to ${event.backend} again: ${event.reason}`;
+    case "failover":
+      return `asks another server, since ${event.backend} failed: ${reasonOf(event)}`;
+    case "exhausted":
+      return `has no server left to ask; the last was ${event.backend}: ${reasonOf(event)}`;
+    default:
+      return JSON.stringify(event);
+  }
+}
+
+function reasonOf({ reason, status }: { reason: string; status?: number }): string {
+  return status === undefined ? reason : `${reason} (${status})`;
+}
