@@ -14,6 +14,9 @@ const PATIENCE_MS = 60_000;
 /** How long a backend that has recovered may stay unused past its down time: until the next request's probe is answered. */
 const RETURN_GRACE_MS = 1_000;
 
+/** How often a client comes as a new visitor. Without these all sessions would end up where nothing is broken. */
+const FORGETS = 0.1;
+
 /** Spellings that a proxy likes to "mend". No dot segments: `fetch` itself resolves these, as browsers do (RFC 3986, section 6.2.2.3). */
 const SPELLINGS = ["plain", "a%2Fb", "a//b", "%E4%BD%A0", "it's{this}|that", "a;b=c,d", "a%00b", "~a!$&()*+"];
 
@@ -63,6 +66,7 @@ export class Client {
   /** Makes one exchange after the other until `untilMs`. */
   async run(untilMs: number): Promise<void> {
     while (performance.now() < untilMs) {
+      if (this.#random.next() < FORGETS) this.#session = undefined;
       await this.#exchange();
       await sleep(this.#random.between(0, 50));
     }

@@ -4,10 +4,15 @@ import { Random } from "./random.ts";
 import type { Order } from "./server.ts";
 import type { Fault, Server } from "./servers.ts";
 
+const HOLD_MS = [500, 4_000] as const;
+/** Long enough for requests to give a silent backend up: `PROBE_AFTER`, and 3 s for the probe. */
+const FREEZE_MS = [2_500, 5_500] as const;
+
 /** A fault that a server is told to show. */
 const told = (name: string, order: Order): Fault => ({
   name,
   cuts: false,
+  holdMs: HOLD_MS,
   begin: (server) => server.tell(order),
   end: (server) => server.tell({ kind: "well" }),
 });
@@ -16,13 +21,14 @@ export const FAULTS: readonly Fault[] = [
   {
     name: "killed, port closed",
     cuts: true,
+    holdMs: HOLD_MS,
     begin: (server) => server.kill(),
     end: (server) => server.restart(),
   },
   {
     name: "killed and restarted at once",
     cuts: true,
-    isMomentary: true,
+    holdMs: [0, 0],
     begin: async (server) => {
       await server.kill();
       await server.restart();
@@ -32,12 +38,14 @@ export const FAULTS: readonly Fault[] = [
   {
     name: "frozen",
     cuts: false,
+    holdMs: FREEZE_MS,
     begin: async (server) => server.freeze(),
     end: async (server) => server.thaw(),
   },
   {
     name: "frozen, then killed",
     cuts: true,
+    holdMs: FREEZE_MS,
     begin: async (server) => server.freeze(),
     end: async (server) => {
       await server.kill();
@@ -55,6 +63,7 @@ export const FAULTS: readonly Fault[] = [
   {
     name: "body stalls, then killed",
     cuts: true,
+    holdMs: HOLD_MS,
     begin: (server) => server.tell({ kind: "hold" }),
     end: async (server) => {
       await server.kill();
@@ -75,18 +84,15 @@ export class Scheduler {
   readonly #exchanges: Exchanges;
   readonly #random: Random;
   readonly #sound = new Set<Server>();
-  /** Each server's faults to come: a pack that is dealt out whole, so that even a short run shows every kind. */
-  readonly #packs: Map<Server, Fault[]>;
+  /** The faults to come: a pack that is dealt out whole before it begins again, so that even a short run shows every kind. */
+  readonly #pack: readonly Fault[];
+  #dealt = 0;
 
   constructor(servers: readonly Server[], exchanges: Exchanges, seed: number) {
     this.#servers = servers;
     this.#exchanges = exchanges;
     this.#random = Random.forPart(seed, "scheduler");
-    const pack = this.#random.shuffled(FAULTS);
-    const share = Math.ceil(pack.length / servers.length);
-    this.#packs = new Map(
-      servers.map((server, i) => [server, [...pack.slice(i * share), ...pack.slice(0, i * share)]] as const),
-    );
+    this.#pack = this.#random.shuffled(FAULTS);
     this.#sound.add(this.#random.pick(servers));
   }
 
@@ -97,15 +103,13 @@ export class Scheduler {
   }
 
   async #keepBreaking(server: Server, random: Random, untilMs: number): Promise<void> {
-    const pack = this.#packs.get(server) ?? [];
-    for (let dealt = 0; ; dealt++) {
+    for (;;) {
       await sleep(random.between(100, 600));
       while (this.#sound.has(server) && performance.now() < untilMs) await sleep(20);
       if (performance.now() >= untilMs) return;
-      const fault = pack[dealt % pack.length] as Fault;
+      const fault = this.#pack[this.#dealt++ % this.#pack.length] as Fault;
       await server.break(fault);
-      const holdMs = fault.isMomentary ? 0 : random.between(500, 4_500);
-      await sleep(Math.min(holdMs, Math.max(0, untilMs - performance.now())));
+      await sleep(Math.min(random.between(...fault.holdMs), Math.max(0, untilMs - performance.now())));
       await server.mend(fault);
       const { length } = server.illnesses;
       void this.#exchanges.allBegunUntilNow().then(() => {

@@ -15,8 +15,8 @@ interface Illness {
 export interface Fault {
   readonly name: string;
   readonly cuts: boolean;
-  /** Whether it is over as soon as it has begun. */
-  readonly isMomentary?: true;
+  /** How long it lasts, at least and at most. */
+  readonly holdMs: readonly [min: number, max: number];
   begin(server: OriginProcess<Order>): Promise<unknown>;
   end(server: OriginProcess<Order>): Promise<unknown>;
 }
