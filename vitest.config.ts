@@ -19,6 +19,16 @@ export default defineConfig({
         },
       },
       {
+        // The pages, in a real browser; on a machine without one these tests say that they were not run.
+        test: {
+          name: "browser",
+          include: ["test/browser/**/*.test.ts"],
+          globalSetup: ["test/support/build.ts", "test/support/browser.ts"],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
         // `wrangler dev` and the demo, as a person runs them.
         test: { name: "e2e", include: ["test/e2e/**/*.test.ts"], testTimeout: 60_000, hookTimeout: 60_000 },
       },

@@ -27,6 +27,10 @@ export interface Config {
   readonly healthCheckPath: string;
   readonly probeAfterMs: number;
   readonly retryNonIdempotent: boolean;
+  /** The path of the status page; empty means that there is none. */
+  readonly statusPath: string;
+  /** The response header that carries the backend's id; empty means that there is none. */
+  readonly servedByHeader: string;
 }
 
 /** One thing that is wrong with one variable. */
@@ -60,10 +64,15 @@ const DEFAULTS = {
   HEALTH_CHECK_PATH: "/api/v1/health",
   PROBE_AFTER: 5_000,
   RETRY_NON_IDEMPOTENT: true,
+  STATUS_PATH: "",
+  SERVED_BY_HEADER: "",
 } as const;
 
 type Variable = keyof typeof DEFAULTS;
 type Vars = Readonly<Record<string, unknown>>;
+
+/** Empty, or a path that reaches the Worker as it is written: no dot segments, and nothing that is percent-encoded on its way. */
+const STATUS_PATH = /^(\/(?!\/)(?!(.*\/)?\.\.?(\/|$))[\w/.~-]+)?$/;
 
 const BACKEND_PREFIX = "BACKEND_";
 
@@ -109,18 +118,32 @@ export function parseConfig(vars: Vars): Config {
     "",
   );
   const sessionCookieTtlSeconds = wholeNumber("SESSION_COOKIE_TTL", 1, 34_560_000);
+  const healthCheckPath = read(
+    "HEALTH_CHECK_PATH",
+    "must be a path that begins with one slash, such as /api/v1/health",
+    (found) => matching(found, /^\/(?!\/)[!-"$-~]*$/),
+    "",
+  );
   const settings = {
     downTimeMs: wholeNumber("BACKEND_DOWN_TIME", 0, 3_600_000),
     maxRetries: wholeNumber("MAX_RETRIES", 0, 10),
     backendTimeoutMs: wholeNumber("BACKEND_TIMEOUT", 1, 3_600_000),
-    healthCheckPath: read(
-      "HEALTH_CHECK_PATH",
-      "must be a path that begins with one slash, such as /api/v1/health",
-      (found) => matching(found, /^\/(?!\/)[!-"$-~]*$/),
-      "",
-    ),
+    healthCheckPath,
     probeAfterMs: wholeNumber("PROBE_AFTER", 1, 3_600_000),
     retryNonIdempotent: boolean("RETRY_NON_IDEMPOTENT"),
+    statusPath: read(
+      "STATUS_PATH",
+      "must be empty, or begin with one slash, consist of letters, digits, /, -, _, . and ~, and be neither / nor HEALTH_CHECK_PATH",
+      (found) => (found && found === healthCheckPath.replace(/\?.*/, "") ? undefined : matching(found, STATUS_PATH)),
+      "",
+    ),
+    servedByHeader: read(
+      "SERVED_BY_HEADER",
+      "must be empty or a header name that begins with X-, such as X-Served-By",
+      // A token (RFC 9110, section 5.6.2). Behind X- there is no header that a client would choke on, such as Content-Length.
+      (found) => matching(found, /^(X-[!#$%&'*+\-.^_`|~0-9A-Za-z]+)?$/i),
+      "",
+    ),
   };
   const backends = parseBackends(vars, primaryDomain, faults).map(({ id, origin }) =>
     Object.freeze({

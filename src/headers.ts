@@ -21,17 +21,18 @@ export function headersToBackend(request: Request, clientIp: string, config: Con
   return headers;
 }
 
-/** The backend's response as the client gets it: as it came, unless its `Location` or the session cookie has to change. */
+/** The backend's response as the client gets it: as it came, unless its `Location`, the session cookie or the header that names the backend has to change. */
 export function answerToClient(response: Response, backend: Backend, client: Client, config: Config): Response {
   const location = publicLocation(response, backend, config);
   const setCookie = config.stickySessions && backend !== client.bound && response.status < 500;
-  if (location === undefined && !setCookie) return response;
+  if (location === undefined && !setCookie && config.servedByHeader === "") return response;
 
   const changed = response.webSocket
     ? new Response(null, { status: 101, headers: response.headers, webSocket: response.webSocket })
     : new Response(response.body, response);
   if (location !== undefined) changed.headers.set("Location", location);
   if (setCookie) changed.headers.append("Set-Cookie", backend.setCookie);
+  if (config.servedByHeader !== "") changed.headers.set(config.servedByHeader, backend.id);
   return changed;
 }
 

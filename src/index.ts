@@ -1,16 +1,23 @@
 import { readCookie } from "./affinity.ts";
 import { type Config, ConfigError, parseConfig } from "./config.ts";
+import { type Counters, newCounters } from "./counters.ts";
 import { admit } from "./edge.ts";
 import { answerToClient, ownAnswer } from "./headers.ts";
 import type { Health } from "./health.ts";
 import { log } from "./log.ts";
+import { recordMetrics } from "./metrics.ts";
 import { proxy } from "./proxy.ts";
 import type { Client } from "./selection.ts";
+import { answerStatus, isStatusPath, newLook } from "./status.ts";
 
-type Env = Readonly<Record<string, unknown>>;
+interface Env extends Readonly<Record<string, unknown>> {
+  readonly METRICS?: AnalyticsEngineDataset;
+}
 
-/** Lives as long as the isolate, and is known to no other. */
+/** These live as long as the isolate, and are known to no other. */
 const health: Health = new Map();
+const look = newLook();
+let counters: Counters | undefined;
 let parsed: { env: Env; config: Config | ConfigError } | undefined;
 
 export default {
@@ -21,8 +28,14 @@ export default {
     const path = admit(request.url, request.method, config);
     if (path instanceof Response) return path;
 
+    const startedMs = Date.now();
+    counters ??= newCounters(startedMs);
+    if (isStatusPath(path, config)) return answerStatus(request, path, { config, health, counters, look });
+
     const client = clientOf(request, config);
-    const { response, backend } = await proxy({ request, path, client, config, health, ctx });
+    const served = await proxy({ request, path, client, config, health, counters, ctx });
+    const { response, backend } = served;
+    if (env.METRICS) recordMetrics(env.METRICS, request, served, Date.now() - startedMs);
     return backend ? answerToClient(response, backend, client, config) : response;
   },
 } satisfies ExportedHandler<Env>;

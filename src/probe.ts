@@ -3,6 +3,9 @@ import type { Backend, Config } from "./config.ts";
 /** How long a probe waits for headers. A health route answers in milliseconds, so this is already generous. */
 export const PROBE_TIMEOUT_MS = 3_000;
 
+/** How long a lease on a probe lasts: the probe itself and what the runtime adds to it. */
+export const PROBE_LEASE_MS = PROBE_TIMEOUT_MS + 1_000;
+
 /** What a probe found: the status of the health route, or `undefined` when no headers came in time or no connection stood. */
 export type ProbeResult = number | undefined;
 

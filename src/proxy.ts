@@ -1,10 +1,11 @@
 import { type Body, readBody } from "./body.ts";
 import type { Backend, Config } from "./config.ts";
+import { type Counters, countAttempt, countFailure, countReturn } from "./counters.ts";
 import { headersToBackend, ownAnswer } from "./headers.ts";
 import { type Ejection, eject, type Health, isUp, leaseProbe, reinstate, settleProbe } from "./health.ts";
 import { log } from "./log.ts";
 import { type Failure, isCloudflareErrorPage, JUDGEMENTS, mayRetry, type Outcome, outcomeOf } from "./outcome.ts";
-import { isAlive, isWell, PROBE_TIMEOUT_MS, probe } from "./probe.ts";
+import { isAlive, isWell, PROBE_LEASE_MS, probe } from "./probe.ts";
 import { type Asked, type Client, NEVER_AGAIN, nextBackend } from "./selection.ts";
 
 /** One user's request and all that it is decided by. */
@@ -15,11 +16,19 @@ export interface Exchange {
   readonly client: Client;
   readonly config: Config;
   readonly health: Health;
+  readonly counters: Counters;
   readonly ctx: ExecutionContext;
 }
 
-/** The response to relay and the backend that gave it, or an answer of the Worker's own. */
-export type Served = { readonly response: Response; readonly backend: Backend | undefined };
+/** What became of a request. */
+export interface Served {
+  readonly response: Response;
+  /** The backend that gave the response; none where the answer is the Worker's own. */
+  readonly backend: Backend | undefined;
+  /** The backend that was asked first, if one was. */
+  readonly first: Backend | undefined;
+  readonly attempts: number;
+}
 
 /** A backend that failed while it is open whether the request or the backend is to blame. */
 interface Suspect {
@@ -29,13 +38,11 @@ interface Suspect {
   readonly attempt: number;
 }
 
-/** How long a lease on a probe lasts: the probe itself and what the runtime adds to it. */
-const PROBE_LEASE_MS = PROBE_TIMEOUT_MS + 1_000;
-
 /** Sends a request to one backend after the other until one answers below 500 or the attempts run out. Never throws. */
 export async function proxy(exchange: Exchange): Promise<Served> {
-  const { request, client, config, health } = exchange;
+  const { request, client, config, health, counters } = exchange;
   const { backends } = config;
+  counters.requests++;
   if (health.size > 0) tendHealth(exchange);
 
   let body: Body = null;
@@ -52,12 +59,17 @@ export async function proxy(exchange: Exchange): Promise<Served> {
   const asked: Asked = new Map();
   const suspects: Suspect[] = [];
   let kept: { response: Response; backend: Backend } | undefined;
+  let first: Backend | undefined;
   let last: Suspect | undefined;
 
   for (let attempt = 1; attempt <= 1 + config.maxRetries; attempt++) {
     const backend = nextBackend(backends, client, asked, health);
     if (!backend) break;
-    if (last && last.backend !== backend) report(exchange, "failover", last);
+    first ??= backend;
+    if (last && last.backend !== backend) {
+      counters.failovers++;
+      report(exchange, "failover", last);
+    }
 
     const errors = asked.get(backend) ?? 0;
     asked.set(backend, NEVER_AGAIN);
@@ -68,6 +80,7 @@ export async function proxy(exchange: Exchange): Promise<Served> {
       (attempt <= config.maxRetries &&
         mayRetry(request.method, streamed, undefined, config) &&
         nextBackend(backends, client, asked, health) !== undefined);
+    countAttempt(counters, backend.id, Date.now());
     const result = await send(exchange, backend, headers, body, mayGiveUp);
     const status = result instanceof Response ? result.status : undefined;
     const outcome = result instanceof Response ? outcomeOf(result.status) : result;
@@ -77,10 +90,12 @@ export async function proxy(exchange: Exchange): Promise<Served> {
       // Only a last resort sends traffic to a backend that is out, and it has just shown that it works.
       if (!isUp(health, backend.id) && reinstate(health, backend.id)) reportBack(exchange, backend, "answered");
       if (kept) discard(kept.response);
-      return { response: result, backend };
+      if (status === 101) counters.webSockets++;
+      return { response: result, backend, first, attempts: attempt };
     }
 
     last = { backend, outcome, status, attempt };
+    countFailure(counters, backend.id, outcome, status, Date.now());
     const judgement = JUDGEMENTS[outcome];
     if (judgement.askAgain) asked.set(backend, errors + 1);
     if (streamed && outcome !== "unreachable" && outcome !== "silent") ejectUnlessWell(exchange, last);
@@ -100,14 +115,25 @@ export async function proxy(exchange: Exchange): Promise<Served> {
 
   if (asked.size < backends.length) for (const suspect of suspects) ejectBackend(exchange, suspect);
   if (last) report(exchange, "exhausted", last);
-  if (kept) return kept;
+  const attempts = last?.attempt ?? 0;
+  if (kept) return { ...kept, first, attempts };
   return last?.outcome === "silent" || last?.outcome === "timeout"
-    ? own(504, "Gateway timeout: no server behind this address answered in time. Try again in a few seconds.")
-    : own(502, "Bad gateway: no server behind this address could be reached. Try again in a few seconds.");
+    ? own(
+        504,
+        "Gateway timeout: no server behind this address answered in time. Try again in a few seconds.",
+        first,
+        attempts,
+      )
+    : own(
+        502,
+        "Bad gateway: no server behind this address could be reached. Try again in a few seconds.",
+        first,
+        attempts,
+      );
 }
 
-function own(status: number, text: string): Served {
-  return { response: ownAnswer(status, text), backend: undefined };
+function own(status: number, text: string, first?: Backend, attempts = 0): Served {
+  return { response: ownAnswer(status, text), backend: undefined, first, attempts };
 }
 
 /** One attempt: the response, once its headers have come, or what ended it. */
@@ -236,6 +262,7 @@ function ejectBackend(exchange: Exchange, suspect: Suspect): void {
   const cause = { reason: outcome, acquittable: JUDGEMENTS[outcome].acquittable };
   const ejection = eject(health, backend.id, cause, Date.now(), config.downTimeMs);
   if (!ejection) return;
+  exchange.counters.ejections++;
   report(exchange, "ejected", suspect);
   if (ejection.acquittable) ctx.waitUntil(acquit(exchange, backend, ejection));
 }
@@ -254,10 +281,12 @@ function report(exchange: Exchange, event: "ejected" | "failover" | "exhausted",
   log({ event, backend: backend.id, reason: outcome, ...(status && { status }), attempt, ray: ray(exchange) });
 }
 
-function reportBack(exchange: Exchange, backend: Backend, reason: string): void {
+/** Says that a backend is back, wherever that was found out. */
+export function reportBack(exchange: Pick<Exchange, "request" | "counters">, backend: Backend, reason: string): void {
+  countReturn(exchange.counters, backend.id, Date.now());
   log({ event: "back", backend: backend.id, reason, ray: ray(exchange) });
 }
 
-function ray({ request }: Exchange): string | null {
+function ray({ request }: Pick<Exchange, "request">): string | null {
   return request.headers.get("CF-Ray");
 }

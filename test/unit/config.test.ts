@@ -27,6 +27,8 @@ describe("defaults", () => {
       healthCheckPath: "/api/v1/health",
       probeAfterMs: 5_000,
       retryNonIdempotent: true,
+      statusPath: "",
+      servedByHeader: "",
     });
   });
 
@@ -122,6 +124,12 @@ describe("values", () => {
     ["BACKEND_DOWN_TIME", "downTimeMs", "3600000", 3_600_000],
     ["HEALTH_CHECK_PATH", "healthCheckPath", "/", "/"],
     ["SESSION_COOKIE_NAME", "sessionCookieName", "__Host-my.lb", "__Host-my.lb"],
+    ["STATUS_PATH", "statusPath", " /lb-status-8f3a ", "/lb-status-8f3a"],
+    ["STATUS_PATH", "statusPath", "/a/b_c.d~e", "/a/b_c.d~e"],
+    ["STATUS_PATH", "statusPath", "/.well-known/lb", "/.well-known/lb"],
+    ["STATUS_PATH", "statusPath", "  ", ""],
+    ["SERVED_BY_HEADER", "servedByHeader", "X-Served-By", "X-Served-By"],
+    ["SERVED_BY_HEADER", "servedByHeader", "x-lb.backend", "x-lb.backend"],
   ])("%s: %s is accepted from TOML and from text (%j)", (variable, field, given, value) => {
     expect(parseConfig({ ...MINIMAL, [variable]: given })).toHaveProperty(field, value);
   });
@@ -150,6 +158,22 @@ describe("values", () => {
     ["HEALTH_CHECK_PATH", "health"],
     ["HEALTH_CHECK_PATH", "//health"],
     ["HEALTH_CHECK_PATH", "/a b"],
+    ["STATUS_PATH", "status"],
+    ["STATUS_PATH", "/"],
+    ["STATUS_PATH", "//status"],
+    ["STATUS_PATH", "/status?format=json"],
+    ["STATUS_PATH", "/status#top"],
+    ["STATUS_PATH", "/a/../status"],
+    ["STATUS_PATH", "/.."],
+    ["STATUS_PATH", "/%73tatus"],
+    ["STATUS_PATH", "/api/v1/health"],
+    ["STATUS_PATH", true],
+    ["SERVED_BY_HEADER", "Set-Cookie"],
+    ["SERVED_BY_HEADER", "Content-Length"],
+    ["SERVED_BY_HEADER", "X-"],
+    ["SERVED_BY_HEADER", "X-Served By"],
+    ["SERVED_BY_HEADER", "X-Served-By:"],
+    ["SERVED_BY_HEADER", "X-A\r\nSet-Cookie"],
     ["PRIMARY_DOMAIN", ""],
     ["PRIMARY_DOMAIN", undefined],
     ["PRIMARY_DOMAIN", "https://aiostreams.example.com"],
@@ -158,6 +182,12 @@ describe("values", () => {
     ["PRIMARY_DOMAIN", 5],
   ])("%s = %j is refused", (variable, given) => {
     expect(faultsOf({ ...MINIMAL, [variable]: given })).toEqual([variable]);
+  });
+
+  it("keeps the status page apart from the health route, whatever its query", () => {
+    const vars = { ...MINIMAL, HEALTH_CHECK_PATH: "/health?deep=1" };
+    expect(faultsOf({ ...vars, STATUS_PATH: "/health" })).toEqual(["STATUS_PATH"]);
+    expect(faultsOf({ ...vars, STATUS_PATH: "/api/v1/health" })).toEqual([]);
   });
 
   it("leaves variables that it does not know alone", () => {

@@ -112,6 +112,22 @@ describe("the client", () => {
   });
 });
 
+describe("the header that names the backend", () => {
+  const client = { bound: backend, ip: "" };
+  const named = parseConfig({ ...VARS, SERVED_BY_HEADER: "X-Served-By" });
+
+  it("is absent unless it is asked for, and the response is the backend's own", () => {
+    const response = new Response("film");
+    expect(answerToClient(response, backend, client, config)).toBe(response);
+  });
+
+  it("carries the backend's id, whatever the backend put there", () => {
+    const response = new Response("film", { status: 503, headers: { "X-Served-By": "cf.example.net" } });
+    const { status, headers } = answerToClient(response, backend, client, named);
+    expect([status, headers.get("X-Served-By")]).toEqual([503, "cf"]);
+  });
+});
+
 describe("an answer of the Worker's own", () => {
   it("is short text that nobody keeps and every player may read", () => {
     expect(Object.fromEntries(ownAnswer(421, "no").headers)).toEqual({

@@ -1,0 +1,62 @@
+import axe from "axe-core";
+import { type Browser, chromium, type Page } from "playwright-core";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, inject } from "vitest";
+import { CHROMIUM_FLAGS, NO_CHROMIUM } from "./browser.ts";
+
+export const PHONE = { width: 375, height: 800 };
+export const DESKTOP = { width: 1200, height: 900 };
+
+export interface Visit {
+  page: Page;
+}
+
+/**
+ * A new page of a real browser before each test of the suite that calls it. After each test the browser must have had
+ * nothing to complain of: no error in the console, which is also where it reports what a Content-Security-Policy refused.
+ * Without a browser the tests are not run, and say why.
+ */
+export function visit(headers: Record<string, string> = {}): Visit {
+  const visit = {} as Visit;
+  let browser: Browser | undefined;
+  let complaints: string[] = [];
+
+  beforeAll(async () => {
+    const executablePath = inject("chromium");
+    if (executablePath) browser = await chromium.launch({ executablePath, args: CHROMIUM_FLAGS });
+  });
+
+  beforeEach(async ({ skip }) => {
+    if (!browser) return skip(NO_CHROMIUM);
+    complaints = [];
+    visit.page = await browser.newPage({ viewport: DESKTOP, extraHTTPHeaders: headers });
+    visit.page.on("pageerror", (error) => complaints.push(error.message));
+    visit.page.on("console", (message) => {
+      if (message.type() === "error" || message.type() === "warning") complaints.push(message.text());
+    });
+  });
+
+  afterEach(async () => {
+    await visit.page?.close();
+    expect(complaints).toEqual([]);
+  });
+
+  afterAll(() => browser?.close());
+
+  return visit;
+}
+
+/** What axe-core finds wrong with a page, each with the elements that it found it at. */
+export async function accessibilityFaults(page: Page): Promise<string[]> {
+  await page.evaluate(axe.source);
+  const { violations } = await page.evaluate(() => (globalThis as unknown as { axe: typeof axe }).axe.run());
+  return violations.map(
+    ({ id, impact, nodes }) => `${impact}: ${id} at ${nodes.map(({ target }) => target).join(", ")}`,
+  );
+}
+
+/** By how many pixels a page is wider than its window. */
+export function overhang(page: Page): Promise<number> {
+  return page.evaluate(
+    "document.documentElement.scrollWidth - document.documentElement.clientWidth",
+  ) as Promise<number>;
+}
