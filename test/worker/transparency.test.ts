@@ -33,7 +33,6 @@ describe.each(CLIENTS)("what the backend answers reaches %s as it is", (_, clien
       expect(answer.headers["x-kind"]).toBe("own");
     }
     expect(lb.origins.filter(({ seen }) => seen.length > 0)).toHaveLength(1);
-    everyBackend((_request, response) => void response.end());
     expect(lb.worker.log).toEqual([]);
   });
 
@@ -75,8 +74,7 @@ describe.each(CLIENTS)("what the backend answers reaches %s as it is", (_, clien
 
   it("a 206 with its range", async () => {
     const film = noise(5_000);
-    everyBackend((request, response) => {
-      expect(request.headers.range).toBe("bytes=1000-1999");
+    everyBackend((_request, response) => {
       const headers = { "Content-Range": "bytes 1000-1999/5000", "Content-Length": 1000, "Accept-Ranges": "bytes" };
       response.writeHead(206, headers).end(film.subarray(1000, 2000));
     });
@@ -84,6 +82,7 @@ describe.each(CLIENTS)("what the backend answers reaches %s as it is", (_, clien
       ...client,
       headers: { Range: "bytes=1000-1999", ...client.headers },
     });
+    expect(lb.origins.flatMap(({ seen }) => seen).map((seen) => seen.headers.range)).toEqual(["bytes=1000-1999"]);
     expect(answer.status).toBe(206);
     expect(answer.headers).toMatchObject({ "content-range": "bytes 1000-1999/5000", "content-length": "1000" });
     expect(sha256(answer.body)).toBe(sha256(film.subarray(1000, 2000)));
