@@ -18,6 +18,8 @@ export const MANIFEST_PATH = "/stremio/6f2b1c9e-0d5a-4c37-9a44-5f0c2d7e8b13/samp
 export const PAGE_PATH = "/stremio/configure";
 export const EVENTS_PATH = "/api/v1/events";
 export const FILM_PATH = "/api/v1/proxy/film.mkv";
+/** Where the load balancer shows its status page in the demo; a deployment has none unless it names a path. */
+export const STATUS_PATH = "/lb-status-demo";
 /** Each WebSocket gets a message a second that names its server, and gets back what it sends. */
 export const LIVE_PATH = "/api/v1/live";
 
@@ -67,6 +69,7 @@ function serve(id: string): void {
       manifestPath: MANIFEST_PATH,
       livePath: LIVE_PATH,
       servedBy: SERVED_BY,
+      statusPath: STATUS_PATH,
     };
     response.writeHead(200, { "Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-store" });
     response.end(page.replace(/\{\{(\w+)\}\}/g, (_, name: string) => values[name] ?? ""));

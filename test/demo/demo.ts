@@ -1,5 +1,5 @@
 import { parseArgs } from "node:util";
-import { EVENTS_PATH, FILM_PATH, MANIFEST_PATH, PAGE_PATH, SERVED_BY } from "./backend.ts";
+import { EVENTS_PATH, FILM_PATH, MANIFEST_PATH, PAGE_PATH, SERVED_BY, STATUS_PATH } from "./backend.ts";
 import { isFree, nextFreePort, PORT_MAX } from "./ports.ts";
 import { smoke } from "./smoke.ts";
 import { type Action, IDS, type Note, Stack } from "./stack.ts";
@@ -76,8 +76,10 @@ function introduction(url: string, downTimeMs: number): string {
 The demo is ready. Three sample servers (${IDS.join(", ")}) stand behind the load balancer.
 
   Open  ${url}${PAGE_PATH}
+        ${url}${STATUS_PATH}
 
-The page shows which server answers, and has buttons that make a server fail and be well again.
+The first page shows which server answers, and has buttons that make a server fail and be well again. The second one is
+the load balancer's own: its servers' health, as it sees it.
 
 Or try in another terminal; the header ${SERVED_BY} names the server that answered:
 

@@ -6,7 +6,7 @@ import { isBackendVariable } from "../../src/config.ts";
 import type { LogEvent } from "../../src/log.ts";
 import { HEALTH_PATH, type Mode } from "../support/origin.ts";
 import { OriginProcess } from "../support/origin-process.ts";
-import type { Order } from "./backend.ts";
+import { type Order, STATUS_PATH } from "./backend.ts";
 import { Control } from "./control.ts";
 import { Keeper } from "./keeper.ts";
 
@@ -248,6 +248,7 @@ export class Stack {
       MAX_RETRIES: 3,
       PROBE_AFTER: 5_000,
       SESSION_COOKIE_NAME: "aiostreams_backend",
+      STATUS_PATH,
       STICKY_SESSIONS: true,
     };
   }

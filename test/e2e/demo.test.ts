@@ -67,6 +67,15 @@ describe("what the demo shows", () => {
     expect(page).not.toContain("{{");
   });
 
+  it("links the load balancer's status page, which shows every server", async () => {
+    const page = await demo.get(PAGE_PATH);
+    const path = /href="(\/[^"]+)"/.exec(page.body.toString())?.[1] ?? "";
+    const { status, by, body } = await demo.get(path);
+    expect(status).toBe(200);
+    expect(by, "the load balancer itself answers").toBe("");
+    for (const id of IDS) expect(body.toString()).toContain(id);
+  });
+
   it("tells the page how its servers are", async () => {
     const { servers } = await demo.snapshot();
     expect(servers).toEqual(IDS.map((id) => ({ id, state: "well", out: null })));
