@@ -13,9 +13,9 @@ export const REPLAYABLE_BYTES_MAX = 1024 * 1024;
  */
 export async function readBody(request: Request): Promise<Body> {
   if (request.body === null) return null;
-  // `fetch` refuses GET and HEAD with bytes, but passes on the request's own stream.
-  if (request.method === "GET" || request.method === "HEAD") return request.body;
   const contentLength = request.headers.get("Content-Length");
+  // `fetch` refuses GET and HEAD with bytes, but passes on the request's own stream.
+  if (request.method === "GET" || request.method === "HEAD") return contentLength === "0" ? null : request.body;
   if (contentLength !== null) {
     return Number(contentLength) <= REPLAYABLE_BYTES_MAX ? request.arrayBuffer() : request.body;
   }

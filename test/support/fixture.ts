@@ -93,7 +93,7 @@ export function sleep(ms: number): Promise<void> {
 }
 
 /** Rejects where a promise takes longer: for what must not wait. */
-export function before<T>(ms: number, what: string, promise: Promise<T>): Promise<T> {
+export function inTime<T>(ms: number, what: string, promise: Promise<T>): Promise<T> {
   const late = sleep(ms).then(() => Promise.reject(new Error(`${what} took more than ${ms} ms`)));
   late.catch(() => {});
   return Promise.race([promise, late]);

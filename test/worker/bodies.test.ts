@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { describe, expect, it } from "vitest";
-import { before, boundTo, head, loadBalancer, noise, pieces, rawConnection, sha256 } from "../support/fixture.ts";
+import { boundTo, head, inTime, loadBalancer, noise, pieces, rawConnection, sha256 } from "../support/fixture.ts";
 import type { Echo, Origin } from "../support/origin.ts";
 import { type Answer, type Options, until } from "../support/worker.ts";
 
@@ -97,6 +97,12 @@ describe("a body of up to 1 MiB", () => {
     const seen = lb.origins.flatMap((origin) => origin.seen);
     expect(seen).toHaveLength(1);
     expect(seen[0]?.headers).toMatchObject({ "content-length": "5", "content-type": "application/x-odd; a=b" });
+  });
+
+  it.each(["GET", "HEAD"])("keeps no %s from a second backend by being empty", async (method) => {
+    lb.cf.mode = { kind: "status", status: 503 };
+    const answer = await lb.worker.fetch("/", boundTo("cf", { method, headers: { "Content-Length": 0 } }));
+    expect(answer.status).toBe(200);
   });
 
   it("arrives with a GET", async () => {
@@ -312,7 +318,7 @@ describe("an upload that its backend does not read", () => {
       head("POST", "/upload", { "Content-Length": 3 * MIB, Cookie: "aiostreams_backend=cf" }),
     );
     socket.write(noise(2 * MIB));
-    const [answer] = (await before(10_000, "the answer", once(socket, "data"))) as [Buffer];
+    const [answer] = (await inTime(10_000, "the answer", once(socket, "data"))) as [Buffer];
     socket.destroy();
     expect(String(answer)).toMatch(/^HTTP\/1.1 413 /);
   });

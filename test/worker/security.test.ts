@@ -1,11 +1,11 @@
 import { once } from "node:events";
 import { afterEach, beforeEach, describe, expect, inject, it } from "vitest";
 import {
-  before,
   boundTo,
   handshake,
   head,
   IDS,
+  inTime,
   loadBalancer,
   noise,
   pieces,
@@ -153,7 +153,7 @@ describe("what it keeps out", () => {
     await lb.cf.start();
     lb.cf.mode = { kind: "hang" };
     for (let i = 0; i < 5; i++) {
-      const answer = await before(
+      const answer = await inTime(
         2_000,
         "a request bound to a backend that is down",
         lb.worker.fetch("/", boundTo("cf")),

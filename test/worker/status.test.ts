@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Snapshot } from "../../src/status-page.ts";
-import { boundTo, handshake, IDS, before as inTime, loadBalancer } from "../support/fixture.ts";
+import { boundTo, handshake, IDS, inTime, loadBalancer } from "../support/fixture.ts";
 import { until } from "../support/worker.ts";
 
 const PATH = "/lb-status-8f3a";
