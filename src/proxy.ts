@@ -50,7 +50,8 @@ export async function proxy(exchange: Exchange): Promise<Served> {
     try {
       body = await readBody(request);
     } catch {
-      return own(400, "Bad request: the request's body did not arrive whole. Send it again.");
+      const response = ownAnswer(400, "Bad request: the request's body did not arrive whole. Send it again.");
+      return { response, backend: undefined, first: undefined, attempts: 0 };
     }
   }
   const headers = headersToBackend(request, client.ip, config);
@@ -98,7 +99,7 @@ export async function proxy(exchange: Exchange): Promise<Served> {
     countFailure(counters, backend.id, outcome, status, Date.now());
     const judgement = JUDGEMENTS[outcome];
     if (judgement.askAgain) asked.set(backend, errors + 1);
-    if (streamed && outcome !== "unreachable" && outcome !== "silent") ejectUnlessWell(exchange, last);
+    if (streamed && outcome !== "unreachable" && outcome !== "silent") ejectUnlessAlive(exchange, last);
     else if (judgement.ejects === "at once") ejectBackend(exchange, last);
     else suspects.push(last);
 
@@ -115,25 +116,16 @@ export async function proxy(exchange: Exchange): Promise<Served> {
 
   if (asked.size < backends.length) for (const suspect of suspects) ejectBackend(exchange, suspect);
   if (last) report(exchange, "exhausted", last);
-  const attempts = last?.attempt ?? 0;
-  if (kept) return { ...kept, first, attempts };
-  return last?.outcome === "silent" || last?.outcome === "timeout"
-    ? own(
-        504,
-        "Gateway timeout: no server behind this address answered in time. Try again in a few seconds.",
-        first,
-        attempts,
-      )
-    : own(
-        502,
-        "Bad gateway: no server behind this address could be reached. Try again in a few seconds.",
-        first,
-        attempts,
-      );
+  return { ...(kept ?? ownFailure(last?.outcome)), first, attempts: last?.attempt ?? 0 };
 }
 
-function own(status: number, text: string, first?: Backend, attempts = 0): Served {
-  return { response: ownAnswer(status, text), backend: undefined, first, attempts };
+/** The Worker's own answer when no backend gave one that could be relayed. */
+function ownFailure(outcome: Outcome | undefined): Pick<Served, "response" | "backend"> {
+  const response =
+    outcome === "silent" || outcome === "timeout"
+      ? ownAnswer(504, "Gateway timeout: no server behind this address answered in time. Try again in a few seconds.")
+      : ownAnswer(502, "Bad gateway: no server behind this address could be reached. Try again in a few seconds.");
+  return { response, backend: undefined };
 }
 
 /** One attempt: the response, once its headers have come, or what ended it. */
@@ -268,7 +260,7 @@ function ejectBackend(exchange: Exchange, suspect: Suspect): void {
 }
 
 /** A streamed body is tried once, so no other backend can tell whose fault a failure is, or whether the client left: the probe does. */
-function ejectUnlessWell(exchange: Exchange, suspect: Suspect): void {
+function ejectUnlessAlive(exchange: Exchange, suspect: Suspect): void {
   exchange.ctx.waitUntil(
     probe(suspect.backend, exchange.config).then((result) => {
       if (!isAlive(result)) ejectBackend(exchange, suspect);
