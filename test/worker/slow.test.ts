@@ -15,7 +15,7 @@ describe("an answer that takes 10 s, with every setting as it is delivered", () 
     lb.cf.mode = { kind: "slow", ms: 10_000 };
     expect(await lb.servedBy(boundTo("cf"))).toBe("cf");
     expect(lb.cf.seen).toHaveLength(1);
-    expect(lb.cf.probes).toBe(1);
+    expect(lb.cf.probes).toBeGreaterThan(0);
     expect([...lb.duck.seen, ...lb.koyeb.seen]).toEqual([]);
     expect(lb.worker.log).toEqual([]);
   });
