@@ -108,10 +108,18 @@ export class Origin {
     return `http://127.0.0.1:${this.#port}`;
   }
 
-  /** Listens; after a `kill`, on the same port again. */
+  /**
+   * Listens; after a `kill`, on the same port again. It lies below the ports that the kernel gives to outgoing connections,
+   * so that none of them takes it meanwhile.
+   */
   async start(port = this.#port): Promise<this> {
-    this.#server.listen(port, "127.0.0.1");
-    await once(this.#server, "listening");
+    this.#server.listen(port || 12_000 + Math.floor(Math.random() * 20_000), "127.0.0.1");
+    try {
+      await once(this.#server, "listening");
+    } catch (error) {
+      if (port === 0) return this.start();
+      throw error;
+    }
     this.#port = (this.#server.address() as AddressInfo).port;
     return this;
   }

@@ -11,6 +11,7 @@ import {
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Readable } from "node:stream";
 import { promisify } from "node:util";
 import { type ClientOptions, WebSocket } from "ws";
 
@@ -68,14 +69,13 @@ const SCHEME_HEADER = "Test-Scheme";
 
 /** The Worker under plain workerd: production mode, one isolate, no development proxy in between. */
 export class Worker {
-  readonly port: number;
   readonly process: ChildProcess;
   readonly #directory: string;
+  port = 0;
   /** All that workerd and the Worker wrote. */
   output = "";
 
-  private constructor(port: number, process: ChildProcess, directory: string) {
-    this.port = port;
+  private constructor(process: ChildProcess, directory: string) {
     this.process = process;
     this.#directory = directory;
     const collect = (chunk: Buffer) => {
@@ -89,15 +89,19 @@ export class Worker {
   static async start(script: string, vars: Record<string, string | number | boolean>): Promise<Worker> {
     const directory = await mkdtemp(join(tmpdir(), "load-balancer-"));
     await cp(script, join(directory, "index.js"));
-    const port = await freePort();
-    await writeFile(join(directory, "config.capnp"), workerdConfig(port, { PRIMARY_DOMAIN, ...vars }));
-    const process = spawn(join(BIN, "workerd"), ["serve", "config.capnp"], { cwd: directory });
-    const worker = new Worker(port, process, directory);
+    await writeFile(join(directory, "config.capnp"), workerdConfig({ PRIMARY_DOMAIN, ...vars }));
+    const process = spawn(join(BIN, "workerd"), ["serve", "config.capnp", "--control-fd=3"], {
+      cwd: directory,
+      stdio: ["ignore", "pipe", "pipe", "pipe"],
+    });
+    const worker = new Worker(process, directory);
     const exited = once(process, "exit").then(() => {
       throw new Error(`workerd ended:\n${worker.output}`);
     });
     exited.catch(() => {});
-    await Promise.race([accepting(port), exited]);
+    // It says there which port it was given, once it listens.
+    const [event] = (await Promise.race([once(process.stdio[3] as Readable, "data"), exited])) as [Buffer];
+    worker.port = JSON.parse(String(event)).port;
     return worker;
   }
 
@@ -183,7 +187,7 @@ export class Worker {
 }
 
 /** A configuration for workerd (https://github.com/cloudflare/workerd/blob/main/src/workerd/server/workerd.capnp). */
-function workerdConfig(port: number, vars: Record<string, string | number | boolean>): string {
+function workerdConfig(vars: Record<string, string | number | boolean>): string {
   // Wrangler could read it too, but to load Wrangler takes every test file a second.
   const toml = readFileSync(join(ROOT, "wrangler.toml"), "utf8");
   const [, date] = /^compatibility_date = "(.+)"$/m.exec(toml) ?? [];
@@ -204,7 +208,7 @@ const config :Workerd.Config = (
       bindings = [${bindings.join(", ")}])),
     (name = "internet", network = (allow = ["public", "private"]))
   ],
-  sockets = [(name = "http", address = "127.0.0.1:${port}", service = "main",
+  sockets = [(name = "http", address = "127.0.0.1:0", service = "main",
     http = (forwardedProtoHeader = "${SCHEME_HEADER}", cfBlobHeader = "Test-Cf"))]
 );
 `;
@@ -219,20 +223,6 @@ export async function freePort(): Promise<number> {
   await once(server, "close");
   if (address === null || typeof address === "string") throw new Error("no port");
   return address.port;
-}
-
-async function accepting(port: number): Promise<void> {
-  const deadline = Date.now() + 20_000;
-  for (;;) {
-    try {
-      const response = await fetch(`http://127.0.0.1:${port}/`, { redirect: "manual" });
-      await response.body?.cancel();
-      return;
-    } catch (error) {
-      if (Date.now() > deadline) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-  }
 }
 
 /** Waits until a condition holds; for what happens beside a request. Fails after ten seconds. */

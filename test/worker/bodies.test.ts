@@ -283,10 +283,16 @@ describe("a client that goes away halfway through its upload", () => {
   });
 
   it("ejects nobody when it leaves while the backend is thinking", async () => {
+    let asked = false;
     let closed = false;
-    lb.cf.onRequest = (request) => request.socket.on("close", () => (closed = true));
+    lb.cf.onRequest = ({ socket }) => {
+      asked = true;
+      socket.on("close", () => {
+        closed = true;
+      });
+    };
     const socket = await rawConnection(lb.worker, head("GET", "/think", { Cookie: "aiostreams_backend=cf" }));
-    await until("the backend was asked", () => lb.cf.connections.size > 0);
+    await until("the backend was asked", () => asked);
     socket.resetAndDestroy();
     await until("the backend's connection is closed", () => closed);
     await expectAllUp();
