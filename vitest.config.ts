@@ -14,6 +14,7 @@ export default defineConfig({
         test: {
           name: "worker",
           include: ["test/worker/**/*.test.ts"],
+          maxWorkers: 4, // Most of their time they wait, for a timeout or a process to start.
           globalSetup: ["test/support/build.ts"],
           testTimeout: 30_000,
         },
