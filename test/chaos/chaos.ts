@@ -2,7 +2,8 @@
  * Breaks one or two of three backends all the time, and checks every answer that 48 clients get meanwhile:
  * `npm run chaos -- --seconds 60 --seed 7`. Exits with 1 if anything was lost, wrong or moved without a cause.
  */
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { rmSync } from "node:fs";
+import { mkdtemp, readdir, readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -21,7 +22,7 @@ const VARS = { BACKEND_DOWN_TIME: 1_000, PROBE_AFTER: 500, BACKEND_TIMEOUT: 20_0
 const NOTABLE_SHOWN_MAX = 20;
 /** How long idle connections may stay open. */
 const IDLE_MS = 30_000;
-/** What memory may grow by after the first minute. */
+/** What memory may grow by in the second half of a soak; in the first one the heap finds its level, as that of any Worker does. */
 const GROWTH_MAX = 0.1;
 
 const { values } = parseArgs({
@@ -35,15 +36,16 @@ const seconds = wholeNumber("seconds", values.seconds ?? (values.soak ? "600" : 
 const seed = wholeNumber("seed", values.seed);
 const isSoak = values.soak || seconds >= 180;
 
+const directory = await mkdtemp(join(tmpdir(), "load-balancer-chaos-"));
 let worker: Worker | undefined;
 const servers: Server[] = [];
 process.on("exit", () => {
   worker?.process.kill("SIGKILL");
   for (const server of servers) server.process.killNow();
+  rmSync(directory, { recursive: true, force: true });
 });
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => process.exit(130));
 
-const directory = await mkdtemp(join(tmpdir(), "load-balancer-chaos-"));
 const exchanges = new Exchanges();
 const moves: Moves = { withCause: 0, withoutCause: 0, stayed: 0 };
 const complaints: string[] = [];
@@ -57,7 +59,6 @@ try {
 } finally {
   await worker?.stop();
   await Promise.all(servers.map(({ process }) => process.kill()));
-  await rm(directory, { recursive: true, force: true });
 }
 
 async function run(worker: Worker): Promise<void> {
@@ -169,10 +170,10 @@ function report(worker: Worker, usage: readonly Usage[], strays: number): void {
 }
 
 function leaks(usage: readonly Usage[]): string[] {
-  const [first] = usage;
+  const half = usage[Math.ceil(usage.length / 2) - 1];
   const last = usage.at(-1);
-  if (!first || !last || Number.isNaN(last.residentMiB)) return ["the process's memory could not be read"];
-  return last.residentMiB > first.residentMiB * (1 + GROWTH_MAX) ? ["memory grew after the first minute"] : [];
+  if (!half || !last || Number.isNaN(last.residentMiB)) return ["the process's memory could not be read"];
+  return last.residentMiB > half.residentMiB * (1 + GROWTH_MAX) ? ["memory grew in the second half"] : [];
 }
 
 /** What there is to know of an exchange that did not go right. */
