@@ -22,7 +22,7 @@ const VARS = { BACKEND_DOWN_TIME: 1_000, PROBE_AFTER: 500, BACKEND_TIMEOUT: 20_0
 const NOTABLE_SHOWN_MAX = 20;
 /** How long idle connections may stay open. */
 const IDLE_MS = 30_000;
-/** What memory may grow by in the second half of a soak; in the first one the heap finds its level, as that of any Worker does. */
+/** What memory may grow by after the first minute. */
 const GROWTH_MAX = 0.1;
 
 const { values } = parseArgs({
@@ -170,10 +170,10 @@ function report(worker: Worker, usage: readonly Usage[], strays: number): void {
 }
 
 function leaks(usage: readonly Usage[]): string[] {
-  const half = usage[Math.ceil(usage.length / 2) - 1];
+  const [first] = usage;
   const last = usage.at(-1);
-  if (!half || !last || Number.isNaN(last.residentMiB)) return ["the process's memory could not be read"];
-  return last.residentMiB > half.residentMiB * (1 + GROWTH_MAX) ? ["memory grew in the second half"] : [];
+  if (!first || !last || Number.isNaN(last.residentMiB)) return ["the process's memory could not be read"];
+  return last.residentMiB > first.residentMiB * (1 + GROWTH_MAX) ? ["memory grew after the first minute"] : [];
 }
 
 /** What there is to know of an exchange that did not go right. */

@@ -200,6 +200,8 @@ function workerdConfig(vars: Record<string, string | number | boolean>): string 
   );
   return `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
+  # As much as an isolate gets at Cloudflare; without a limit the heap would grow for minutes before anybody collects it.
+  v8Flags = ["--max-heap-size=128"],
   services = [
     (name = "main", worker = (
       modules = [(name = "index.js", esModule = embed "index.js")],
