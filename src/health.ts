@@ -68,10 +68,10 @@ export function leaseProbe(health: Health, id: string, nowMs: number, leaseMs: n
 }
 
 /**
- * Takes in what a probe of a backend found. It counts only against the ejection that it was made for: what has
- * happened to the backend since is newer than the probe. Returns whether the backend came back.
+ * Takes in whether an ejected backend was found to work, by a probe or as a last resort. It counts only against the ejection that it was
+ * asked under: what has happened to the backend since is newer. Returns whether the backend came back.
  */
-export function settleProbe(
+export function settle(
   health: Health,
   id: string,
   ejection: Ejection,

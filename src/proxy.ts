@@ -2,7 +2,7 @@ import { type Body, readBody } from "./body.ts";
 import type { Backend, Config } from "./config.ts";
 import { type Counters, countAttempt, countFailure, countReturn } from "./counters.ts";
 import { headersToBackend, ownAnswer } from "./headers.ts";
-import { type Ejection, eject, type Health, isUp, leaseProbe, reinstate, settleProbe } from "./health.ts";
+import { type Ejection, eject, type Health, leaseProbe, reinstate, settle } from "./health.ts";
 import { log } from "./log.ts";
 import { type Failure, isCloudflareErrorPage, JUDGEMENTS, mayRetry, type Outcome, outcomeOf } from "./outcome.ts";
 import { isAlive, isWell, PROBE_LEASE_MS, probe } from "./probe.ts";
@@ -72,6 +72,8 @@ export async function proxy(exchange: Exchange): Promise<Served> {
       report(exchange, "failover", last);
     }
 
+    // Looked up now: an answer to this request says nothing of an ejection that comes while it is under way.
+    const lastResort = health.get(backend.id);
     const errors = asked.get(backend) ?? 0;
     asked.set(backend, NEVER_AGAIN);
     // To give an attempt up is worth it only while there is something better to do than to wait.
@@ -88,8 +90,9 @@ export async function proxy(exchange: Exchange): Promise<Served> {
 
     if (result instanceof Response && outcome === "answered") {
       if (suspects.length > 0) for (const suspect of suspects) ejectBackend(exchange, suspect);
-      // Only a last resort sends traffic to a backend that is out, and it has just shown that it works.
-      if (!isUp(health, backend.id) && reinstate(health, backend.id)) reportBack(exchange, backend, "answered");
+      if (lastResort && settle(health, backend.id, lastResort, true, Date.now(), config.downTimeMs)) {
+        reportBack(exchange, backend, "answered");
+      }
       if (kept) discard(kept.response);
       if (status === 101) counters.webSockets++;
       return { response: result, backend, first, attempts: attempt };
@@ -234,7 +237,7 @@ function tendHealth(exchange: Exchange): void {
 async function recover(exchange: Exchange, backend: Backend, ejection: Ejection): Promise<void> {
   const { config, health } = exchange;
   const alive = isAlive(await probe(backend, config));
-  if (settleProbe(health, backend.id, ejection, alive, Date.now(), config.downTimeMs)) {
+  if (settle(health, backend.id, ejection, alive, Date.now(), config.downTimeMs)) {
     reportBack(exchange, backend, "probe answered");
   }
 }
@@ -243,7 +246,7 @@ async function recover(exchange: Exchange, backend: Backend, ejection: Ejection)
 async function acquit(exchange: Exchange, backend: Backend, ejection: Ejection): Promise<void> {
   const { config, health } = exchange;
   if (!isWell(await probe(backend, config))) return;
-  if (settleProbe(health, backend.id, ejection, true, Date.now(), config.downTimeMs)) {
+  if (settle(health, backend.id, ejection, true, Date.now(), config.downTimeMs)) {
     reportBack(exchange, backend, "acquitted");
   }
 }

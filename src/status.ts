@@ -1,7 +1,7 @@
 import type { Backend, Config } from "./config.ts";
 import { type Counters, minutesOf } from "./counters.ts";
 import { ownAnswer } from "./headers.ts";
-import { type Health, leaseProbe, settleProbe, stateOf } from "./health.ts";
+import { type Health, leaseProbe, settle, stateOf } from "./health.ts";
 import { coloOf } from "./metrics.ts";
 import { isAlive, PROBE_LEASE_MS, type ProbeResult, probe } from "./probe.ts";
 import { reportBack } from "./proxy.ts";
@@ -101,7 +101,7 @@ async function lookAt(backend: Backend, request: Request, isolate: Isolate, star
   look.findings.set(backend.id, { status, tookMs: atMs - startedMs, atMs });
   if (!leased) return;
   if (!isAlive(status)) leased.probeLeaseUntilMs = 0;
-  else if (settleProbe(health, backend.id, leased, true, atMs, config.downTimeMs)) {
+  else if (settle(health, backend.id, leased, true, atMs, config.downTimeMs)) {
     reportBack({ request, counters }, backend, "probe answered");
   }
 }

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { eject, type Health, isUp, leaseProbe, reinstate, settleProbe, stateOf } from "../../src/health.ts";
+import { eject, type Health, isUp, leaseProbe, reinstate, settle, stateOf } from "../../src/health.ts";
 
 const DOWN_TIME_MS = 30_000;
 const LEASE_MS = 4_000;
@@ -88,24 +88,24 @@ describe("the right to probe", () => {
 });
 
 describe("a probe", () => {
-  const settle = (good: boolean, nowMs: number, ejection = leaseAt(nowMs)) =>
-    ejection && settleProbe(health, "cf", ejection, good, nowMs, DOWN_TIME_MS);
+  const probe = (good: boolean, nowMs: number, ejection = leaseAt(nowMs)) =>
+    ejection && settle(health, "cf", ejection, good, nowMs, DOWN_TIME_MS);
 
   it("brings the backend back when it is good", () => {
     ejectAt(0);
-    expect(settle(true, 30_000)).toBe(true);
+    expect(probe(true, 30_000)).toBe(true);
     expect(stateAt(30_000)).toBe("up");
   });
 
   it("keeps it down for another down time when it is bad", () => {
     ejectAt(0);
-    expect(settle(false, 30_000)).toBe(false);
+    expect(probe(false, 30_000)).toBe(false);
     expect([59_999, 60_000].map(stateAt)).toEqual(["down", "waiting for a probe"]);
   });
 
   it("gives the right to probe back when it is bad", () => {
     ejectAt(0);
-    settle(false, 30_000);
+    probe(false, 30_000);
     expect(leaseAt(60_000)).toBeDefined();
   });
 
@@ -113,7 +113,7 @@ describe("a probe", () => {
     ejectAt(0, MINOR);
     const ejection = health.get("cf");
     ejectAt(1);
-    expect(settle(true, 2, ejection)).toBe(false);
+    expect(probe(true, 2, ejection)).toBe(false);
     expect(isUp(health, "cf")).toBe(false);
   });
 
@@ -121,7 +121,7 @@ describe("a probe", () => {
     ejectAt(0);
     const ejection = leaseAt(30_000);
     reinstate(health, "cf");
-    expect(settle(false, 30_001, ejection)).toBe(false);
+    expect(probe(false, 30_001, ejection)).toBe(false);
     expect(isUp(health, "cf")).toBe(true);
   });
 });

@@ -145,6 +145,22 @@ describe("a backend that is out", () => {
     expect(await lb.servedBy(boundTo(served))).toBe(served);
   });
 
+  it("is not brought back by an answer to a request from before it failed", async () => {
+    let answer = () => {};
+    lb.cf.handler = (_request, response) => {
+      answer = () => response.end("from before");
+    };
+    const slow = lb.worker.fetch("/slow", boundTo("cf"));
+    await until("it has the request", () => lb.cf.seen.length === 1);
+    lb.cf.handler = undefined;
+    lb.cf.mode = { kind: "status", status: 503 };
+    expect(await lb.servedBy(boundTo("cf"))).not.toBe("cf");
+    answer();
+    expect((await slow).text).toBe("from before");
+    expect(isBack(lb)).toBe(false);
+    expect(await lb.isUp("cf")).toBe(false);
+  });
+
   it("is not asked before those that are up", async () => {
     await ejectCf(lb);
     lb.cf.mode = { kind: "well" };
