@@ -14,6 +14,7 @@ export default defineConfig({
         test: {
           name: "worker",
           include: ["test/worker/**/*.test.ts"],
+          sequence: { groupOrder: 1 },
           maxWorkers: 4, // Most of their time they wait, for a timeout or a process to start.
           globalSetup: ["test/support/build.ts"],
           testTimeout: 30_000,
@@ -24,6 +25,8 @@ export default defineConfig({
         test: {
           name: "browser",
           include: ["test/browser/**/*.test.ts"],
+          maxWorkers: 3,
+          sequence: { groupOrder: 2 },
           globalSetup: ["test/support/build.ts", "test/support/browser.ts"],
           testTimeout: 60_000,
           hookTimeout: 60_000,
@@ -31,7 +34,14 @@ export default defineConfig({
       },
       {
         // `wrangler dev` and the demo, as a person runs them.
-        test: { name: "e2e", include: ["test/e2e/**/*.test.ts"], testTimeout: 60_000, hookTimeout: 60_000 },
+        test: {
+          name: "e2e",
+          include: ["test/e2e/**/*.test.ts"],
+          maxWorkers: 3,
+          sequence: { groupOrder: 2 },
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
       },
     ],
   },
