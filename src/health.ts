@@ -68,8 +68,8 @@ export function leaseProbe(health: Health, id: string, nowMs: number, leaseMs: n
 }
 
 /**
- * Takes in whether an ejected backend was found to work, by a probe or as a last resort. It counts only against the ejection that it was
- * asked under: what has happened to the backend since is newer. Returns whether the backend came back.
+ * Takes in whether an ejected backend was found to work, by a probe or as a last resort. It counts only against the
+ * ejection that it was asked under: what has happened to the backend since is newer. Returns whether the backend came back.
  */
 export function settle(
   health: Health,
