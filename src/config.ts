@@ -1,16 +1,17 @@
-import { sessionCookie } from "./affinity.ts";
-import { hashText } from "./rendezvous.ts";
+import { hashText } from "./hash.ts";
 
-/** One configured server. */
+/** One configured backend. */
 export interface Backend {
   /** The `<NAME>` of its `BACKEND_<NAME>` variable in lower case; all that a client or a log ever sees of it. */
   readonly id: string;
   /** Scheme, host and port, without a trailing slash: a path can be appended as it came. */
   readonly origin: string;
-  /** Its own share of every rendezvous weight. It comes from the id, so that a server may move house without moving its clients. */
+  /** Its share of clients, beside the weights of the others. */
+  readonly weight: number;
+  /** Whether it gets traffic only while no other backend is up. */
+  readonly isBackup: boolean;
+  /** Its own part of every rendezvous score. It comes from the id, so a backend keeps its clients when its address changes. */
   readonly seed: number;
-  /** The `Set-Cookie` value that binds a client to it. */
-  readonly setCookie: string;
 }
 
 export interface Config {
@@ -21,11 +22,15 @@ export interface Config {
   readonly backends: readonly Backend[];
   readonly stickySessions: boolean;
   readonly sessionCookieName: string;
+  readonly sessionCookieTtlSeconds: number;
   readonly downTimeMs: number;
   readonly maxRetries: number;
   readonly backendTimeoutMs: number;
   readonly healthCheckPath: string;
+  /** 0 means that nothing is checked by age. */
+  readonly healthCheckIntervalMs: number;
   readonly probeAfterMs: number;
+  readonly shareHealth: boolean;
   readonly retryNonIdempotent: boolean;
   /** The path of the status page; empty means that there is none. */
   readonly statusPath: string;
@@ -38,8 +43,8 @@ export interface Fault {
   readonly variable: string;
   /** What the variable must be; fit for the public. */
   readonly allowed: string;
-  /** What it was; for the log only, since a host name is not for the public. */
-  readonly found: unknown;
+  /** What it was; for the log only, since a host name is not for the public. It holds no credentials and no secret path. */
+  readonly found: string | undefined;
 }
 
 /** The configuration cannot be used; `faults` holds everything that is wrong with it, not just the first thing. */
@@ -53,37 +58,75 @@ export class ConfigError extends Error {
   }
 }
 
-const DEFAULTS = {
-  PRIMARY_DOMAIN: undefined,
-  STICKY_SESSIONS: true,
-  SESSION_COOKIE_NAME: "aiostreams_backend",
-  SESSION_COOKIE_TTL: 86_400,
-  BACKEND_DOWN_TIME: 30_000,
-  MAX_RETRIES: 3,
-  BACKEND_TIMEOUT: 100_000,
-  HEALTH_CHECK_PATH: "/api/v1/health",
-  PROBE_AFTER: 5_000,
-  RETRY_NON_IDEMPOTENT: true,
-  STATUS_PATH: "",
-  SERVED_BY_HEADER: "",
-} as const;
+interface Variable<T> {
+  /** `undefined` means that it is required. */
+  readonly standard: string | number | boolean | undefined;
+  readonly allowed: string;
+  /** The value, or `undefined` for one that is not allowed. Text comes without blanks around it. */
+  readonly parse: (found: unknown) => T | undefined;
+}
 
-type Variable = keyof typeof DEFAULTS;
+/** The token of RFC 9110, section 5.6.2, and RFC 6265, section 4.1.1. */
+const TOKEN = "[!#$%&'*+\\-.^_`|~0-9A-Za-z]+";
+
+/** Every variable but the backends themselves: its default, what is allowed, and how it is read. */
+export const VARIABLES = {
+  PRIMARY_DOMAIN: {
+    standard: undefined,
+    allowed: "is required and must be a host name without scheme, port or path, such as aiostreams.example.com",
+    parse: parseHostName,
+  },
+  STICKY_SESSIONS: yesOrNo(true),
+  SESSION_COOKIE_NAME: text(
+    "aiostreams_backend",
+    "must be a cookie name: letters, digits and any of !#$%&'*+-.^_`|~",
+    new RegExp(`^${TOKEN}$`),
+  ),
+  SESSION_COOKIE_TTL: wholeNumber(86_400, 1, 34_560_000),
+  BACKEND_DOWN_TIME: wholeNumber(30_000, 0, 3_600_000),
+  MAX_RETRIES: wholeNumber(3, 0, 10),
+  BACKEND_TIMEOUT: wholeNumber(100_000, 1, 3_600_000),
+  HEALTH_CHECK_PATH: text(
+    "/api/v1/health",
+    "must be a path that begins with one slash, such as /api/v1/health",
+    /^\/(?!\/)[!-"$-~]*$/,
+  ),
+  HEALTH_CHECK_INTERVAL: {
+    ...wholeNumber(30_000, 0, 3_600_000),
+    allowed: "must be 0, or a whole number from 1000 to 3600000",
+    parse: (found: unknown) => parseWholeNumber(found, 0, 0) ?? parseWholeNumber(found, 1_000, 3_600_000),
+  },
+  PROBE_AFTER: wholeNumber(1_000, 1, 3_600_000),
+  SHARE_HEALTH: yesOrNo(true),
+  RETRY_NON_IDEMPOTENT: yesOrNo(true),
+  STATUS_PATH: text(
+    "",
+    "must be empty, or begin with one slash, consist of letters, digits, /, -, _, . and ~, and be neither / nor HEALTH_CHECK_PATH",
+    // It has to reach the Worker as it is written: no dot segments, and nothing that is percent-encoded on its way.
+    /^(\/(?!\/)(?!(.*\/)?\.\.?(\/|$))[\w/.~-]+)?$/,
+  ),
+  SERVED_BY_HEADER: text(
+    "",
+    "must be empty or a header name that begins with X-, such as X-Served-By",
+    // Behind X- there is no header that a client would choke on, such as Content-Length.
+    new RegExp(`^(X-${TOKEN})?$`, "i"),
+  ),
+} as const satisfies Record<string, Variable<unknown>>;
+
+type VariableName = keyof typeof VARIABLES;
+type Values = { [Name in VariableName]: NonNullable<ReturnType<(typeof VARIABLES)[Name]["parse"]>> };
 type Vars = Readonly<Record<string, unknown>>;
-
-/** Empty, or a path that reaches the Worker as it is written: no dot segments, and nothing that is percent-encoded on its way. */
-const STATUS_PATH = /^(\/(?!\/)(?!(.*\/)?\.\.?(\/|$))[\w/.~-]+)?$/;
 
 const BACKEND_PREFIX = "BACKEND_";
 
 /** Whether the name is that of a backend: `BACKEND_<NAME>`, but not a setting that happens to begin like one. */
 export function isBackendVariable(name: string): boolean {
-  return name.startsWith(BACKEND_PREFIX) && !(name in DEFAULTS);
+  return name.startsWith(BACKEND_PREFIX) && !(name in VARIABLES);
 }
 
 /** Whether the Worker reads a variable of this name. */
 export function isKnownVariable(name: string): boolean {
-  return name in DEFAULTS || isBackendVariable(name);
+  return name in VARIABLES || isBackendVariable(name);
 }
 
 /**
@@ -94,96 +137,117 @@ export function isKnownVariable(name: string): boolean {
  */
 export function parseConfig(vars: Vars): Config {
   const faults: Fault[] = [];
-  const read = <T>(variable: Variable, allowed: string, parse: (found: unknown) => T | undefined, standIn: T): T => {
-    const found = vars[variable] ?? DEFAULTS[variable];
-    const value = parse(typeof found === "string" ? found.trim() : found);
-    if (value === undefined) faults.push({ variable, allowed, found });
-    return value ?? standIn;
-  };
-  const wholeNumber = (variable: Variable, min: number, max: number): number =>
-    read(variable, `must be a whole number from ${min} to ${max}`, (found) => parseWholeNumber(found, min, max), min);
-  const boolean = (variable: Variable): boolean => read(variable, "must be true or false", parseBoolean, false);
-
-  const primaryDomain = read(
-    "PRIMARY_DOMAIN",
-    "is required and must be a host name without scheme, port or path, such as aiostreams.example.com",
-    parseHostName,
-    "",
-  );
-  const stickySessions = boolean("STICKY_SESSIONS");
-  const sessionCookieName = read(
-    "SESSION_COOKIE_NAME",
-    "must be a cookie name: letters, digits and any of !#$%&'*+-.^_`|~",
-    (found) => matching(found, /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/), // the token of RFC 6265, section 4.1.1
-    "",
-  );
-  const sessionCookieTtlSeconds = wholeNumber("SESSION_COOKIE_TTL", 1, 34_560_000);
-  const healthCheckPath = read(
-    "HEALTH_CHECK_PATH",
-    "must be a path that begins with one slash, such as /api/v1/health",
-    (found) => matching(found, /^\/(?!\/)[!-"$-~]*$/),
-    "",
-  );
-  const settings = {
-    downTimeMs: wholeNumber("BACKEND_DOWN_TIME", 0, 3_600_000),
-    maxRetries: wholeNumber("MAX_RETRIES", 0, 10),
-    backendTimeoutMs: wholeNumber("BACKEND_TIMEOUT", 1, 3_600_000),
-    healthCheckPath,
-    probeAfterMs: wholeNumber("PROBE_AFTER", 1, 3_600_000),
-    retryNonIdempotent: boolean("RETRY_NON_IDEMPOTENT"),
-    statusPath: read(
-      "STATUS_PATH",
-      "must be empty, or begin with one slash, consist of letters, digits, /, -, _, . and ~, and be neither / nor HEALTH_CHECK_PATH",
-      (found) => (found && found === healthCheckPath.replace(/\?.*/, "") ? undefined : matching(found, STATUS_PATH)),
-      "",
-    ),
-    servedByHeader: read(
-      "SERVED_BY_HEADER",
-      "must be empty or a header name that begins with X-, such as X-Served-By",
-      // A token (RFC 9110, section 5.6.2). Behind X- there is no header that a client would choke on, such as Content-Length.
-      (found) => matching(found, /^(X-[!#$%&'*+\-.^_`|~0-9A-Za-z]+)?$/i),
-      "",
-    ),
-  };
-  const backends = parseBackends(vars, primaryDomain, faults).map(({ id, origin }) =>
-    Object.freeze({
-      id,
-      origin,
-      seed: hashText(id),
-      setCookie: sessionCookie(sessionCookieName, id, sessionCookieTtlSeconds),
-    }),
-  );
-
+  const values = parseVariables(vars, faults);
+  const { PRIMARY_DOMAIN, STATUS_PATH, HEALTH_CHECK_PATH } = values;
+  if (STATUS_PATH && STATUS_PATH === HEALTH_CHECK_PATH?.replace(/\?.*/, "")) {
+    faults.push({ variable: "STATUS_PATH", allowed: VARIABLES.STATUS_PATH.allowed, found: NOT_SHOWN });
+  }
+  const backends = parseBackends(vars, PRIMARY_DOMAIN, faults);
   if (faults.length > 0) throw new ConfigError(faults);
+
+  const valid = values as Values;
   return Object.freeze({
-    primaryDomain,
-    publicOrigin: `https://${primaryDomain}`,
+    primaryDomain: valid.PRIMARY_DOMAIN,
+    publicOrigin: `https://${valid.PRIMARY_DOMAIN}`,
     backends: Object.freeze(backends),
-    stickySessions,
-    sessionCookieName,
-    ...settings,
+    stickySessions: valid.STICKY_SESSIONS,
+    sessionCookieName: valid.SESSION_COOKIE_NAME,
+    sessionCookieTtlSeconds: valid.SESSION_COOKIE_TTL,
+    downTimeMs: valid.BACKEND_DOWN_TIME,
+    maxRetries: valid.MAX_RETRIES,
+    backendTimeoutMs: valid.BACKEND_TIMEOUT,
+    healthCheckPath: valid.HEALTH_CHECK_PATH,
+    healthCheckIntervalMs: valid.HEALTH_CHECK_INTERVAL,
+    probeAfterMs: valid.PROBE_AFTER,
+    shareHealth: valid.SHARE_HEALTH,
+    retryNonIdempotent: valid.RETRY_NON_IDEMPOTENT,
+    statusPath: valid.STATUS_PATH,
+    servedByHeader: valid.SERVED_BY_HEADER,
   });
 }
 
-function parseBackends(vars: Vars, primaryDomain: string, faults: Fault[]): { id: string; origin: string }[] {
-  const backends: { id: string; origin: string; variable: string }[] = [];
+function parseVariables(vars: Vars, faults: Fault[]): Partial<Values> {
+  const values: Record<string, unknown> = {};
+  for (const [variable, { standard, allowed, parse }] of Object.entries<Variable<unknown>>(VARIABLES)) {
+    const found = vars[variable] ?? standard;
+    const value = parse(typeof found === "string" ? found.trim() : found);
+    if (value === undefined) faults.push({ variable, allowed, found: shown(variable, found) });
+    else values[variable] = value;
+  }
+  return values as Partial<Values>;
+}
+
+function parseBackends(vars: Vars, primaryDomain: string | undefined, faults: Fault[]): Backend[] {
+  const backends: (Backend & { variable: string })[] = [];
   for (const variable of Object.keys(vars).filter(isBackendVariable).sort()) {
     const found = vars[variable];
     if (typeof found === "string" && found.trim() === "") continue;
-    const fault = (allowed: string) => faults.push({ variable, allowed, found });
+    const fault = (allowed: string) => faults.push({ variable, allowed, found: shown(variable, found) });
     const id = variable.slice(BACKEND_PREFIX.length).toLowerCase();
-    const url = typeof found === "string" ? parseOrigin(found.trim()) : undefined;
+    const [address = "", ...words] = typeof found === "string" ? found.trim().split(/\s+/) : [];
+    const url = parseOrigin(address);
+    const options = parseOptions(words);
     const twin = backends.find((other) => other.id === id || other.origin === url?.origin);
     if (!/^[a-z0-9_-]+$/.test(id)) fault("must have a name of letters, digits, _ or - after BACKEND_");
     else if (!url) fault("must be host, host:port or http(s)://host[:port], without path or credentials");
-    else if (url.hostname === primaryDomain) fault("must not be PRIMARY_DOMAIN itself: requests would run in circles");
+    else if (!options) fault("may have these options after its address, each once: weight=1 to weight=100, backup");
+    else if (url.hostname === primaryDomain) fault("must not be PRIMARY_DOMAIN itself: requests would loop");
     else if (twin) fault(`must not be the same backend as ${twin.variable}`);
-    else backends.push({ id, origin: url.origin, variable });
+    else backends.push({ id, origin: url.origin, ...options, seed: hashText(id), variable });
   }
-  if (backends.length === 0 && !faults.some((fault) => isBackendVariable(fault.variable))) {
-    faults.push({ variable: "BACKEND_<NAME>", allowed: "is required: name at least one backend", found: undefined });
+  if (!faults.some((fault) => isBackendVariable(fault.variable))) {
+    const missing = (allowed: string) => faults.push({ variable: "BACKEND_<NAME>", allowed, found: undefined });
+    if (backends.length === 0) missing("is required: name at least one backend");
+    else if (backends.every(({ isBackup }) => isBackup))
+      missing("is required: at least one backend must not be a backup");
   }
-  return backends.sort((a, b) => (a.id < b.id ? -1 : 1));
+  return backends.sort((a, b) => (a.id < b.id ? -1 : 1)).map(({ variable: _, ...backend }) => Object.freeze(backend));
+}
+
+/** The options behind a backend's address, in nginx's words; `undefined` for one that is unknown, out of bounds or given twice. */
+function parseOptions(words: readonly string[]): Pick<Backend, "weight" | "isBackup"> | undefined {
+  let weight: number | undefined;
+  let isBackup = false;
+  for (const word of words) {
+    if (word === "backup" && !isBackup) {
+      isBackup = true;
+    } else {
+      const given = word.startsWith("weight=") ? parseWholeNumber(word.slice("weight=".length), 1, 100) : undefined;
+      if (given === undefined || weight !== undefined) return undefined;
+      weight = given;
+    }
+  }
+  return { weight: weight ?? 1, isBackup };
+}
+
+const NOT_SHOWN = "(not shown)";
+
+/** A wrong value as the log may hold it: no credentials, no path (it may be a user's), and not the status page's address. */
+function shown(variable: string, found: unknown): string | undefined {
+  if (found === undefined) return undefined;
+  if (variable === "STATUS_PATH") return NOT_SHOWN;
+  if (typeof found !== "string") return typeof found === "object" ? typeof found : String(found);
+  const withoutCredentials = found.replace(/^(\w+:\/\/)?.*@/s, "$1…@");
+  const isAddress = variable === "PRIMARY_DOMAIN" || isBackendVariable(variable);
+  const address = isAddress ? withoutCredentials.replace(/([^/:]\/|[?#])\S+/, "$1…") : withoutCredentials;
+  return address.slice(0, 200);
+}
+
+function wholeNumber(standard: number, min: number, max: number) {
+  return {
+    standard,
+    allowed: `must be a whole number from ${min} to ${max}`,
+    parse: (found: unknown) => parseWholeNumber(found, min, max),
+  };
+}
+
+function yesOrNo(standard: boolean) {
+  return { standard, allowed: "must be true or false", parse: parseBoolean };
+}
+
+function text(standard: string, allowed: string, pattern: RegExp) {
+  const parse = (found: unknown) => (typeof found === "string" && pattern.test(found) ? found : undefined);
+  return { standard, allowed, parse };
 }
 
 function parseWholeNumber(found: unknown, min: number, max: number): number | undefined {
@@ -193,12 +257,8 @@ function parseWholeNumber(found: unknown, min: number, max: number): number | un
 
 function parseBoolean(found: unknown): boolean | undefined {
   if (typeof found === "boolean") return found;
-  const text = typeof found === "string" ? found.toLowerCase() : "";
-  return text === "true" ? true : text === "false" ? false : undefined;
-}
-
-function matching(found: unknown, pattern: RegExp): string | undefined {
-  return typeof found === "string" && pattern.test(found) ? found : undefined;
+  const word = typeof found === "string" ? found.toLowerCase() : "";
+  return word === "true" ? true : word === "false" ? false : undefined;
 }
 
 function parseHostName(found: unknown): string | undefined {
@@ -207,14 +267,14 @@ function parseHostName(found: unknown): string | undefined {
 }
 
 /** The origin that `host`, `host:port` or `http(s)://host[:port]` names; a lone trailing slash is no path. */
-function parseOrigin(text: string): { origin: string; hostname: string } | undefined {
-  const match = /^(?:(https?):\/\/)?(\[[0-9a-f:.]+\]|[\p{L}\p{N}._-]+)(?::(\d+))?\/?$/iu.exec(text);
+function parseOrigin(address: string): { origin: string; hostname: string } | undefined {
+  const match = /^(?:(https?):\/\/)?(\[[0-9a-f:.]+\]|[\p{L}\p{N}._-]+)(?::(\d+))?\/?$/iu.exec(address);
   if (!match) return undefined;
   const [, scheme = "https", host = "", port = ""] = match;
   const url = URL.parse(`${scheme}://${host}${port && `:${port}`}`);
   // The URL parser reads a bare number as an IPv4 address: "30000" would become the backend 0.0.117.48.
   if (!url || url.port === "0" || (/^[\d.]+$/.test(url.hostname) && url.hostname !== host)) return undefined;
   const hostname = url.hostname.replace(/\.$/, "");
-  if (hostname === "") return undefined;
+  if (hostname.split(".").includes("")) return undefined;
   return { origin: `${url.protocol}//${hostname}${url.port && `:${url.port}`}`, hostname };
 }

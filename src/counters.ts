@@ -1,14 +1,13 @@
+import type { EventCounts, Failure } from "./events.ts";
+
 /**
- * What this isolate has counted since it started. Plain numbers beside the health map: an increment costs a request nothing
- * that can be measured, so they are kept whether or not anybody looks.
+ * What this isolate has counted since it started. Plain numbers: an increment costs a request nothing that can
+ * be measured, so they are kept whether or not anybody looks.
  */
-export interface Counters {
+export interface Counters extends EventCounts {
   readonly startedMs: number;
   /** Requests that were sent to at least one backend, or would have been. */
   requests: number;
-  /** Retries on another backend. */
-  failovers: number;
-  ejections: number;
   /** WebSockets that were opened. */
   webSockets: number;
   /** By backend id; whoever is absent was never asked. */
@@ -19,10 +18,7 @@ export interface BackendCounters {
   /** Attempts, so a request that was retried counts at each backend that it reached. */
   requests: number;
   failures: number;
-  /** Outlives the ejection that it led to. */
   lastFailure: LastFailure | undefined;
-  /** When it last came back; `undefined` while it has not been away. */
-  backSinceMs: number | undefined;
   /** The latest minute that was counted, in minutes since the epoch; minute `m` is at `m % MINUTES_KEPT`. */
   minute: number;
   readonly requestsByMinute: Uint32Array;
@@ -30,7 +26,7 @@ export interface BackendCounters {
 }
 
 export interface LastFailure {
-  readonly reason: string;
+  readonly reason: Failure;
   /** The status that it failed with, where there was an answer. */
   readonly status: number | undefined;
   readonly atMs: number;
@@ -59,7 +55,7 @@ export function countAttempt(counters: Counters, id: string, nowMs: number): voi
 export function countFailure(
   counters: Counters,
   id: string,
-  reason: string,
+  reason: Failure,
   status: number | undefined,
   nowMs: number,
 ): void {
@@ -67,11 +63,6 @@ export function countFailure(
   backend.failures++;
   increment(backend.failuresByMinute, slotOf(backend, nowMs));
   backend.lastFailure = { reason, status, atMs: nowMs };
-}
-
-/** Remembers when a backend came back. */
-export function countReturn(counters: Counters, id: string, nowMs: number): void {
-  counted(counters, id, nowMs).backSinceMs = nowMs;
 }
 
 /** The last `MINUTES_KEPT` minutes of a backend, the oldest first and the running one last. */
@@ -93,7 +84,6 @@ function counted(counters: Counters, id: string, nowMs: number): BackendCounters
       requests: 0,
       failures: 0,
       lastFailure: undefined,
-      backSinceMs: undefined,
       minute: minuteOf(nowMs),
       requestsByMinute: new Uint32Array(MINUTES_KEPT),
       failuresByMinute: new Uint32Array(MINUTES_KEPT),

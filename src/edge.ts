@@ -1,5 +1,5 @@
 import type { Config } from "./config.ts";
-import { ownAnswer } from "./headers.ts";
+import { ownAnswer } from "./own-answer.ts";
 
 /**
  * Decides what a request may do at all: returns its path and query, verbatim, or the answer that ends it: 421 for a foreign

@@ -1,24 +1,28 @@
-import { readCookie } from "./affinity.ts";
 import { type Config, ConfigError, parseConfig } from "./config.ts";
 import { type Counters, newCounters } from "./counters.ts";
 import { admit } from "./edge.ts";
-import { answerToClient, ownAnswer } from "./headers.ts";
-import type { Health } from "./health.ts";
-import { log } from "./log.ts";
-import { recordMetrics } from "./metrics.ts";
-import { proxy } from "./proxy.ts";
-import type { Client } from "./selection.ts";
-import { answerStatus, isStatusPath, newLook } from "./status.ts";
+import { report } from "./events.ts";
+import { type Health, newHealth } from "./health/findings.ts";
+import { type Invocation, readWhenCold } from "./health/monitor.ts";
+import { Subrequests } from "./health/subrequests.ts";
+import { ownAnswer } from "./own-answer.ts";
+import { newHeldBodies } from "./proxy/body.ts";
+import { WAITING_ATTEMPTS_MAX } from "./proxy/failover.ts";
+import { answerToClient } from "./proxy/headers.ts";
+import { hasFailed } from "./proxy/outcome.ts";
+import { proxy } from "./proxy/proxy.ts";
+import { clientOf, movesSession, sessionCookie } from "./selection/session.ts";
+import { recordMetrics } from "./status/metrics.ts";
+import { answerStatus, isStatusPath } from "./status/status.ts";
 
 interface Env extends Readonly<Record<string, unknown>> {
   readonly METRICS?: AnalyticsEngineDataset;
 }
 
-/** These live as long as the isolate, and are known to no other. */
-const health: Health = new Map();
-const look = newLook();
-let counters: Counters | undefined;
+/** These live as long as the isolate. Plain data: nothing that the runtime binds to one request. */
 let parsed: { env: Env; config: Config | ConfigError } | undefined;
+let isolate: { health: Health; counters: Counters } | undefined;
+const heldBodies = newHeldBodies();
 
 export default {
   async fetch(request, env, ctx) {
@@ -29,14 +33,26 @@ export default {
     if (path instanceof Response) return path;
 
     const startedMs = Date.now();
-    counters ??= newCounters(startedMs);
-    if (isStatusPath(path, config)) return answerStatus(request, path, { config, health, counters, look });
+    isolate ??= { health: newHealth(startedMs), counters: newCounters(startedMs) };
+    const { health } = isolate;
+    const ray = request.headers.get("CF-Ray");
+    if (isStatusPath(path, config)) {
+      const subrequests = new Subrequests(0, 0);
+      return answerStatus(request, path, { config, ...isolate, ctx, ray, subrequests });
+    }
 
-    const client = clientOf(request, config);
-    const served = await proxy({ request, path, client, config, health, counters, ctx });
+    const subrequests = new Subrequests(1 + config.maxRetries, WAITING_ATTEMPTS_MAX);
+    const invocation: Invocation = { config, ...isolate, ctx, ray, subrequests };
+    const reading = readWhenCold(invocation);
+    if (reading) await reading;
+
+    const client = clientOf(request.headers, config);
+    const served = await proxy(request, path, client, invocation, heldBodies);
     const { response, backend } = served;
     if (env.METRICS) recordMetrics(env.METRICS, request, served, Date.now() - startedMs);
-    return backend ? answerToClient(response, backend, client, config) : response;
+    if (!backend) return response;
+    const moves = !hasFailed(response.status) && movesSession(client, backend, config, health);
+    return answerToClient(response, backend, moves ? sessionCookie(backend, config) : undefined, config);
   },
 } satisfies ExportedHandler<Env>;
 
@@ -47,19 +63,9 @@ function configOf(env: Env): Config | ConfigError {
       parsed = { env, config: parseConfig(env) };
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
-      log({ event: "bad_configuration", faults: error.faults });
+      report({ event: "bad_configuration", faults: error.faults });
       parsed = { env, config: error };
     }
   }
   return parsed.config;
-}
-
-/** Who asks: the backend that the session cookie names, and the address that Cloudflare vouches for. */
-function clientOf(request: Request, config: Config): Client {
-  const cookies = config.stickySessions ? request.headers.get("Cookie") : null;
-  const id = cookies === null ? undefined : readCookie(cookies, config.sessionCookieName);
-  return {
-    bound: id === undefined ? undefined : config.backends.find((backend) => backend.id === id),
-    ip: request.headers.get("CF-Connecting-IP") ?? "",
-  };
 }

@@ -1,6 +1,8 @@
-import type { Minute } from "./counters.ts";
-import type { State } from "./health.ts";
-import type { Outcome } from "./outcome.ts";
+import type { Minute } from "../counters.ts";
+
+type State = "up" | "down" | "waiting for a probe";
+
+import type { Outcome } from "../proxy/outcome.ts";
 
 /** All that the page shows. It is also the JSON that it can be had as: ages and durations are in seconds. */
 export interface Snapshot {

@@ -1,4 +1,5 @@
-import type { Served } from "./proxy.ts";
+import type { Served } from "../proxy/exchange.ts";
+import { hasFailed } from "../proxy/outcome.ts";
 
 /**
  * Writes the data point of one proxied request to Analytics Engine. A request is never delayed by it (the runtime sends it
@@ -12,7 +13,7 @@ export function recordMetrics(
 ): void {
   const { response, backend, first, attempts } = served;
   if (!first) return; // No backend was asked.
-  const exhausted = !backend || response.status >= 500;
+  const exhausted = !backend || hasFailed(response.status);
   const outcome = exhausted ? "exhausted" : backend === first ? "ok" : "failover";
   const statusClass = `${Math.floor(response.status / 100)}xx`;
   try {
@@ -26,7 +27,7 @@ export function recordMetrics(
   }
 }
 
-/** The data centre that a request came in at, by its IATA code; empty where nobody says. */
+/** The data centre that a request came in at, by its IATA code; empty where it is not known. */
 export function coloOf(request: Request): string {
   const colo = request.cf?.colo;
   return typeof colo === "string" ? colo : "";

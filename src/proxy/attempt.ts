@@ -1,0 +1,161 @@
+import type { Backend } from "../config.ts";
+import type { Failure } from "../events.ts";
+import type { Body } from "./body.ts";
+import { newSilence, type Silence } from "./silence.ts";
+import { closeWebSocket, isWebSocketRequest } from "./websocket.ts";
+
+/** What every attempt of a request sends. */
+export interface Sending {
+  readonly request: Request;
+  /** Path and query, verbatim. */
+  readonly path: string;
+  readonly headers: Headers;
+  readonly body: Body;
+}
+
+/** One attempt, while its headers are waited for. */
+export interface Attempt {
+  readonly backend: Backend;
+  /** 1 for a request's first attempt. */
+  readonly number: number;
+  readonly sentMs: number;
+  readonly silence: Silence;
+  /** Rejects when there is no connection, or when it breaks. */
+  readonly response: Promise<Response>;
+  /** Frees its connection. The first attempt has none: a signal would cost every request. */
+  readonly abort: AbortController | undefined;
+}
+
+/** Sends a request to a backend. */
+export function begin(
+  sending: Sending,
+  backend: Backend,
+  number: number,
+  probeAfterMs: number,
+  nowMs: number,
+): Attempt {
+  const abort = number > 1 ? new AbortController() : undefined;
+  const silence = newSilence(nowMs, probeAfterMs);
+  return { backend, number, sentMs: nowMs, silence, response: send(sending, backend, abort?.signal), abort };
+}
+
+async function send(
+  { request, path, headers, body }: Sending,
+  backend: Backend,
+  signal: AbortSignal | undefined,
+): Promise<Response> {
+  const url = backend.origin + path;
+  const init: RequestInit = { headers, redirect: "manual" };
+  if (signal) init.signal = signal;
+  // Cloudflare's cache would fetch a file such as .mkv whole, and drop the range.
+  if (headers.has("Range")) init.cache = "no-store";
+  // The request's own stream keeps its length. It brings the method along, since none may be named beside a GET's body.
+  const isOwnStream = body !== null && body === request.body;
+  if (isOwnStream) return fetch(new Request(url, request), init);
+  init.method = request.method;
+  if (body !== null) init.body = body;
+  return fetch(url, init);
+}
+
+export type Result = Response | Failure;
+
+/** What a response is worth: a 101 that nobody asked for is none, and handing it on would throw. */
+function resultOf(response: Response, request: Request): Result {
+  if (response.status !== 101 || (response.webSocket && isWebSocketRequest(request))) return response;
+  discard(response);
+  return "unexpected upgrade";
+}
+
+/** The result of an attempt, or `undefined` after `ms`. The timer ends with the attempt: nothing is cut later. */
+export function resultWithin(ms: number, { response }: Attempt, request: Request): Promise<Result | undefined> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms, undefined);
+    response.then(
+      (answer) => {
+        clearTimeout(timer);
+        resolve(resultOf(answer, request));
+      },
+      () => {
+        clearTimeout(timer);
+        resolve("network error");
+      },
+    );
+  });
+}
+
+export interface Settled {
+  readonly attempt: Attempt;
+  readonly result: Result;
+}
+
+/** The attempts of a request whose headers are waited for, and the results that have come. */
+export class OpenAttempts {
+  readonly #request: Request;
+  readonly #open = new Set<Attempt>();
+  readonly #settled: Settled[] = [];
+  #wake: (() => void) | undefined;
+
+  constructor(request: Request) {
+    this.#request = request;
+  }
+
+  [Symbol.iterator](): Iterator<Attempt> {
+    return this.#open.values();
+  }
+
+  get size(): number {
+    return this.#open.size;
+  }
+
+  add(attempt: Attempt): void {
+    this.#open.add(attempt);
+    attempt.response.then(
+      (response) => this.#onResult(attempt, resultOf(response, this.#request)),
+      () => this.#onResult(attempt, "network error"),
+    );
+  }
+
+  /** Lets go of an attempt: its connection is freed, and an answer that comes all the same is thrown away. */
+  letGo(attempt: Attempt): void {
+    this.#open.delete(attempt);
+    attempt.abort?.abort();
+  }
+
+  /** The next result, or `undefined` when none has come within `ms`. */
+  async next(ms: number): Promise<Settled | undefined> {
+    if (this.#settled.length === 0) {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, ms);
+        this.#wake = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+      this.#wake = undefined;
+    }
+    return this.#settled.shift();
+  }
+
+  #onResult(attempt: Attempt, result: Result): void {
+    if (!this.#open.delete(attempt)) {
+      if (result instanceof Response) discard(result);
+      return;
+    }
+    this.#settled.push({ attempt, result });
+    this.#wake?.();
+  }
+
+  /** Lets go of everything. Returns the attempts that had no result yet. */
+  end(): Attempt[] {
+    const waiting = [...this.#open];
+    for (const attempt of waiting) this.letGo(attempt);
+    for (const { result } of this.#settled) if (result instanceof Response) discard(result);
+    return waiting;
+  }
+}
+
+/** Throws an answer away, so that its connection is free: only six may wait at a time. */
+export function discard(response: Response): void {
+  closeWebSocket(response);
+  response.body?.cancel().catch(() => {});
+}

@@ -1,0 +1,64 @@
+import type { Backend } from "../config.ts";
+import { countAttempt, countFailure } from "../counters.ts";
+import type { Failure } from "../events.ts";
+import { answered, healthOf, outdone, sent } from "../health/findings.ts";
+import { hint, type Invocation, reportChange } from "../health/monitor.ts";
+import { clientKey } from "../selection/rendezvous.ts";
+import type { Client } from "../selection/session.ts";
+import { type Attempt, begin, type Sending } from "./attempt.ts";
+
+/** One user's request and all that it is decided by. */
+export interface Exchange {
+  readonly sending: Sending;
+  readonly client: Client;
+  readonly invocation: Invocation;
+}
+
+/** What became of a request. */
+export interface Served {
+  readonly response: Response;
+  /** The backend that gave the response; none where the answer is the Worker's own. */
+  readonly backend: Backend | undefined;
+  /** The backend that was asked first, if one was. */
+  readonly first: Backend | undefined;
+  readonly attempts: number;
+}
+
+/** Sends the request to a backend, and tells its health. */
+export function beginAttempt({ sending, invocation }: Exchange, backend: Backend, number: number): Attempt {
+  const { config, counters, health } = invocation;
+  const nowMs = Date.now();
+  countAttempt(counters, backend.id, nowMs);
+  sent(healthOf(health, backend.id), nowMs);
+  return begin(sending, backend, number, config.probeAfterMs, nowMs);
+}
+
+/** A backend answered below 500; those in `failed` did not answer the same request. */
+export function tellAnswered(
+  { client, invocation }: Exchange,
+  backend: Backend,
+  status: number,
+  failed: Iterable<Backend> = [],
+): void {
+  const { config, counters, health } = invocation;
+  const nowMs = Date.now();
+  const key = clientKey(client.ip);
+  if (status === 101) counters.webSockets++;
+  for (const other of failed) {
+    if (other === backend) continue;
+    const known = healthOf(health, other.id);
+    reportChange(outdone(known, key, nowMs, config.downTimeMs), other, known, invocation);
+  }
+  if (answered(healthOf(health, backend.id), key, nowMs)) hint(backend, invocation);
+}
+
+/** An attempt failed, which says nothing of the backend but that it should be checked. */
+export function tellFailed(
+  { invocation }: Exchange,
+  backend: Backend,
+  reason: Failure,
+  status: number | undefined,
+): void {
+  countFailure(invocation.counters, backend.id, reason, status, Date.now());
+  hint(backend, invocation);
+}

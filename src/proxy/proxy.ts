@@ -1,0 +1,61 @@
+import { type Invocation, tend } from "../health/monitor.ts";
+import { ownAnswer } from "../own-answer.ts";
+import { nextCandidate } from "../selection/candidates.ts";
+import type { Client } from "../selection/session.ts";
+import { resultWithin } from "./attempt.ts";
+import { type Body, BodyHolder, type HeldBodies, readBody } from "./body.ts";
+import { beginAttempt, type Exchange, type Served, tellAnswered } from "./exchange.ts";
+import { Failover } from "./failover.ts";
+import { headersToBackend } from "./headers.ts";
+import { hasFailed } from "./outcome.ts";
+
+const NOBODY = new Map();
+const FIRST = { hasAnswer: false, isIdempotent: true };
+
+/** Sends a request to one backend after the other until one answers below 500 or the attempts run out. Never rejects. */
+export async function proxy(
+  request: Request,
+  path: string,
+  client: Client,
+  invocation: Invocation,
+  heldBodies: HeldBodies,
+): Promise<Served> {
+  const { config, counters } = invocation;
+  counters.requests++;
+  const headers = headersToBackend(request, client.ip, config);
+  if (request.body === null) return exchange({ sending: { request, path, headers, body: null }, client, invocation });
+
+  const holder = new BodyHolder(heldBodies);
+  try {
+    let body: Body;
+    try {
+      body = await readBody(request, holder);
+    } catch {
+      const response = ownAnswer(400, "Bad request: the request's body did not arrive whole. Send it again.");
+      return { response, backend: undefined, first: undefined, attempts: 0 };
+    }
+    return await exchange({ sending: { request, path, headers, body }, client, invocation });
+  } finally {
+    holder.release();
+  }
+}
+
+/** The short way: a first attempt that is answered below 500 within `PROBE_AFTER`. All else is made when it is needed. */
+async function exchange(exchange: Exchange): Promise<Served> {
+  const { sending, client, invocation } = exchange;
+  const { config, health } = invocation;
+  const backend = nextCandidate(config, health, client, NOBODY, FIRST, Date.now());
+  const attempt = backend && beginAttempt(exchange, backend, 1);
+  tend(invocation);
+  if (!attempt) return new Failover(exchange).run();
+
+  const waitMs = Math.min(config.probeAfterMs, config.backendTimeoutMs);
+  const result = await resultWithin(waitMs, attempt, sending.request);
+  if (result instanceof Response && !hasFailed(result.status)) {
+    tellAnswered(exchange, attempt.backend, result.status);
+    return { response: result, backend: attempt.backend, first: attempt.backend, attempts: 1 };
+  }
+  const failover = new Failover(exchange);
+  failover.takeOver(attempt, result);
+  return failover.run();
+}

@@ -1,0 +1,19 @@
+/** All that is special about a WebSocket. Once its 101 has been handed on, frames pass without running any code. */
+
+/** Whether a request asks for a WebSocket: only a GET opens one (RFC 6455, section 4.1). */
+export function isWebSocketRequest(request: Request): boolean {
+  return request.method === "GET" && request.headers.get("Upgrade")?.toLowerCase() === "websocket";
+}
+
+/** A 101 with headers that can be changed: `new Response(body, response)` cannot make one. */
+export function copyOf101(response: Response): Response {
+  const { headers, webSocket } = response;
+  return new Response(null, { status: 101, headers, webSocket });
+}
+
+/** Closes the socket of an answer that is thrown away, if it has one. */
+export function closeWebSocket({ webSocket }: Response): void {
+  if (!webSocket) return;
+  webSocket.accept();
+  webSocket.close();
+}
