@@ -14,6 +14,7 @@ import {
   isCheckDue,
   isDown,
   mayCheck,
+  NEVER,
   takeFinding,
 } from "./findings.ts";
 import { readEntry, writeEntry } from "./shared.ts";
@@ -103,11 +104,12 @@ export function hint(backend: Backend, invocation: Invocation): void {
 
 /** One waits for all. A waiter that the runtime cancels is replaced by the next hint's, or the check by the next request's. */
 async function checkLater(backend: Backend, known: BackendHealth, invocation: Invocation): Promise<void> {
-  for (let step = 0; step < WAIT_STEPS_MAX && known.isHinted; step++) {
+  for (let step = 0; step < WAIT_STEPS_MAX && known.isHinted && !mayCheck(known, Date.now()); step++) {
     known.waiterLeaseUntilMs = Date.now() + 2 * WAIT_STEP_MS;
     await new Promise((resolve) => setTimeout(resolve, WAIT_STEP_MS));
-    if (known.isHinted && mayCheck(known, Date.now())) return checkNow(backend, known, invocation);
   }
+  known.waiterLeaseUntilMs = NEVER;
+  if (known.isHinted) await checkNow(backend, known, invocation);
 }
 
 /** Checks a backend, unless the invocation has spent its subrequests: then the check stays due. */

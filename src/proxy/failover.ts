@@ -4,7 +4,7 @@ import { type Failure, report } from "../events.ts";
 import { healthOf, isDown } from "../health/findings.ts";
 import { hint } from "../health/monitor.ts";
 import { ownAnswer } from "../own-answer.ts";
-import { type AskedBackends, downCandidates, nextCandidate } from "../selection/candidates.ts";
+import { type AskedBackends, downCandidates, nextCandidate, wasSilent } from "../selection/candidates.ts";
 import { type Attempt, discard, OpenAttempts, type Result } from "./attempt.ts";
 import { beginAttempt, type Exchange, type Served, tellAnswered, tellFailed } from "./exchange.ts";
 import { LastResort } from "./last-resort.ts";
@@ -37,7 +37,7 @@ export class Failover {
   readonly #open: OpenAttempts;
   readonly #asked: AskedBackends = new Map();
   readonly #failed = new Set<Backend>();
-  readonly #lastResort = new LastResort();
+  readonly #lastResort: LastResort;
   readonly #isStreamed: boolean;
   /** Whether it must not be carried out twice on suspicion. */
   readonly #isCautious: boolean;
@@ -53,6 +53,7 @@ export class Failover {
     const { request, body } = exchange.sending;
     const { method } = request;
     this.#open = new OpenAttempts(request);
+    this.#lastResort = new LastResort(exchange.invocation);
     this.#isStreamed = body instanceof ReadableStream;
     this.#isCautious = body !== null || (method !== "GET" && method !== "HEAD") || isWebSocketRequest(request);
     this.#mayRetry = mayRetry(method, this.#isStreamed, undefined, exchange.invocation.config);
@@ -139,11 +140,15 @@ export class Failover {
     if (candidate) return candidate;
 
     const down = downCandidates(config, health, client, this.#asked);
-    this.#lastResort.begin(down, invocation, nowMs);
-    const found = this.#lastResort.found(down, invocation);
+    this.#lastResort.begin(down, nowMs);
+    const found = this.#lastResort.found(down);
     if (found) return found;
-    if (this.#lastResort.isLooking(down, invocation, nowMs)) return "looking";
-    return this.#inHand ? undefined : down[0];
+    if (this.#lastResort.isLooking(nowMs)) return "looking";
+    const [blind] = down;
+    const hasUpFailed = [...this.#failed].some(({ id }) => !isDown(healthOf(health, id)));
+    // What a working backend has failed at is not worth a wait for one that is known to be silent.
+    if (this.#inHand || !blind || (hasUpFailed && wasSilent(blind, health))) return undefined;
+    return blind;
   }
 
   /** Whether one more attempt may be open. A third takes the place of one whose backend is down, if its own is not. */

@@ -1,39 +1,53 @@
 import type { Backend } from "../config.ts";
-import { healthOf, isCheckUnderWay, SUSPECT_AFTER_MS } from "../health/findings.ts";
+import { healthOf, isCheckUnderWay, NEVER, SUSPECT_AFTER_MS } from "../health/findings.ts";
 import { hint, type Invocation } from "../health/monitor.ts";
 
-/** How long a last resort waits for its checks, and how old a finding may be that it does without them. */
+/** How long a last resort waits for its checks. */
 const PATIENCE_MS = 1_000;
+
+/** How old a finding may be that is not checked again. */
+const MOMENT_MS = 250;
 
 /**
  * What a request does when nobody is left that is up: what is known may be out of date, so those that are down are checked, side
  * by side. A good check makes its backend a candidate like any other.
  */
 export class LastResort {
-  #untilMs: number | undefined;
+  readonly #invocation: Invocation;
+  #startedMs: number | undefined;
+  #checked: readonly Backend[] = [];
+
+  constructor(invocation: Invocation) {
+    this.#invocation = invocation;
+  }
 
   /** Asks for the checks, once, but for those that were made a moment ago. */
-  begin(down: readonly Backend[], invocation: Invocation, nowMs: number): void {
-    if (this.#untilMs !== undefined) return;
-    this.#untilMs = nowMs + PATIENCE_MS;
-    for (const backend of down) {
-      const known = healthOf(invocation.health, backend.id);
-      const isFresh = known.finding !== undefined && nowMs - known.finding.atMs < PATIENCE_MS;
-      if (!isFresh && !isCheckUnderWay(known, nowMs)) hint(backend, invocation);
+  begin(down: readonly Backend[], nowMs: number): void {
+    if (this.#startedMs !== undefined) return;
+    this.#startedMs = nowMs;
+    this.#checked = down.filter(({ id }) => {
+      const { finding } = healthOf(this.#invocation.health, id);
+      return !finding || nowMs - finding.atMs >= MOMENT_MS;
+    });
+    for (const backend of this.#checked) {
+      if (!isCheckUnderWay(healthOf(this.#invocation.health, backend.id), nowMs)) hint(backend, this.#invocation);
     }
   }
 
   /** Whether a check may still turn out good in time. */
-  isLooking(down: readonly Backend[], { health }: Invocation, nowMs: number): boolean {
-    if (this.#untilMs === undefined || nowMs >= this.#untilMs) return false;
-    return down.some(({ id }) => {
-      const known = healthOf(health, id);
+  isLooking(nowMs: number): boolean {
+    const startedMs = this.#startedMs ?? NEVER;
+    if (nowMs - startedMs >= PATIENCE_MS) return false;
+    return this.#checked.some(({ id }) => {
+      const known = healthOf(this.#invocation.health, id);
+      if (known.finding && known.finding.atMs >= startedMs) return false;
+      // One that has been silent for so long has had its time, whoever asked.
       return known.isHinted || (isCheckUnderWay(known, nowMs) && nowMs - known.checkStartedMs < SUSPECT_AFTER_MS);
     });
   }
 
   /** One whose check is good although it is out for its failures: better than none. */
-  found(down: readonly Backend[], { health }: Invocation): Backend | undefined {
-    return down.find(({ id }) => healthOf(health, id).finding?.result === "good");
+  found(down: readonly Backend[]): Backend | undefined {
+    return down.find(({ id }) => healthOf(this.#invocation.health, id).finding?.result === "good");
   }
 }

@@ -79,10 +79,15 @@ export function downCandidates(
   asked: AskedBackends,
 ): Backend[] {
   const scoreOf = scoresFor(client);
-  const wasSilent = ({ id }: Backend) => Number(healthOf(health, id).finding?.result === "no answer");
+  const isLast = (backend: Backend) => Number(wasSilent(backend, health));
   return backends
     .filter((backend) => !asked.has(backend) && isDown(healthOf(health, backend.id)))
-    .sort((a, b) => wasSilent(a) - wasSilent(b) || scoreOf(b) - scoreOf(a));
+    .sort((a, b) => isLast(a) - isLast(b) || scoreOf(b) - scoreOf(a));
+}
+
+/** Whether the last check of a backend had no answer. */
+export function wasSilent({ id }: Backend, health: Health): boolean {
+  return healthOf(health, id).finding?.result === "no answer";
 }
 
 /** How much a client prefers a backend to the others of its rank. */

@@ -1,48 +1,16 @@
-import type { Minute } from "../counters.ts";
-
-type State = "up" | "down" | "waiting for a probe";
-
-import type { Outcome } from "../proxy/outcome.ts";
-
-/** All that the page shows. It is also the JSON that it can be had as: ages and durations are in seconds. */
-export interface Snapshot {
-  /** How many backends answer below 500, by the last probe of each. */
-  readonly answering: number;
-  readonly backends: readonly BackendSnapshot[];
-  readonly isolate: {
-    readonly dataCentre: string;
-    readonly ageSeconds: number;
-    readonly requests: number;
-    readonly failovers: number;
-    readonly ejections: number;
-    readonly webSockets: number;
-  };
-}
-
-export interface BackendSnapshot {
-  readonly id: string;
-  readonly state: State;
-  /** How long it has been up, or away, as far as this isolate knows. */
-  readonly sinceSeconds: number;
-  /** How long it will get no traffic, at least; 0 unless it is down. */
-  readonly downForSeconds: number;
-  /** Why it was ejected; `null` while it is up. */
-  readonly ejectedFor: string | null;
-  readonly answers: boolean;
-  /** The last probe for this page; `status` is `null` when nothing answered. `null` while there was none. */
-  readonly probe: {
-    readonly status: number | null;
-    readonly milliseconds: number;
-    readonly ageSeconds: number;
-  } | null;
-  /** Whether another probe is under way, for another request for this page. */
-  readonly isBeingProbed: boolean;
-  readonly lastFailure: { readonly reason: string; readonly status: number | null; readonly ageSeconds: number } | null;
-  readonly requests: number;
-  readonly failures: number;
-  /** The last hour, the oldest minute first. */
-  readonly minutes: readonly Minute[];
-}
+import { chart, type Scale, scaleOf } from "./chart.ts";
+import { html, Markup, NOTHING } from "./markup.ts";
+import type { BackendSnapshot, Snapshot } from "./snapshot.ts";
+import {
+  checkText,
+  count,
+  duration,
+  ejectionText,
+  lastFailureText,
+  stateDetail,
+  stateWord,
+  summaryOf,
+} from "./words.ts";
 
 /** How the page is made, apart from what it shows. */
 export interface PageOptions {
@@ -52,36 +20,15 @@ export interface PageOptions {
   readonly refreshSeconds: number | undefined;
 }
 
-/** Text that is HTML already; everything else is escaped on its way into a template. */
-class Markup {
-  readonly text: string;
-
-  constructor(text: string) {
-    this.text = text;
-  }
-}
-
-type Value = string | number | Markup | readonly Markup[];
-
-/** A template of HTML: what stands in it is markup, what is put into it is text. */
-function html(parts: TemplateStringsArray, ...values: readonly Value[]): Markup {
-  return new Markup(parts.reduce((text, part, i) => text + textOf(values[i - 1] ?? "") + part));
-}
-
-function textOf(value: Value): string {
-  if (value instanceof Markup) return value.text;
-  if (typeof value === "object") return value.map(({ text }) => text).join("");
-  return String(value).replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
-}
-
-const NOTHING = html``;
+type Mood = "up" | "down" | "waiting" | "asleep";
 
 /** The status page: one document without scripts or other files. */
 export function statusPage(snapshot: Snapshot, { nonce, refreshSeconds }: PageOptions): string {
   const { backends, isolate } = snapshot;
   const summary = summaryOf(snapshot);
   const mood = moodOf(snapshot);
-  const scale = scaleOf(backends);
+  const scale = scaleOf(backends.map(({ minutes }) => minutes));
+  const areWeighted = backends.some(({ weight }) => weight !== backends[0]?.weight);
   return html`<!doctype html>
 <html lang="en">
 <head>
@@ -107,16 +54,19 @@ export function statusPage(snapshot: Snapshot, { nonce, refreshSeconds }: PageOp
 <section aria-labelledby="backends">
 <h2 id="backends">Backends</h2>
 <p class="soft">The bars show requests per minute. Failed ones hang below the line.</p>
-<ul class="backends">${backends.map((backend) => backendCard(backend, scale))}</ul>
+<ul class="backends">${backends.map((backend) => backendCard(backend, areWeighted, scale))}</ul>
 </section>
 <section aria-labelledby="isolate">
 <h2 id="isolate">This isolate</h2>
 <dl class="tiles">
 ${fact("Requests", count(isolate.requests))}${fact("Failovers", count(isolate.failovers))}${fact("Ejections", count(isolate.ejections))}${fact("WebSockets", count(isolate.webSockets))}${fact("Data centre", isolate.dataCentre || "unknown")}${fact("Running for", duration(isolate.ageSeconds))}
 </dl>
-<p class="soft note">This page speaks for one isolate of many. Cloudflare runs copies of the Worker side by side and in many data
-centres. Each copy counts for itself, finds out for itself which backend is down, and forgets it all when it is replaced. The
-next look may be answered by another copy, with other numbers. The probes were made from this one.</p>
+<p class="soft note">Cloudflare runs many copies of the Worker, called isolates, in many data centres. Each has its own numbers and
+forgets them when it is replaced, so the next look may show those of another. ${
+    isolate.sharesFindings
+      ? "What a check finds is shared by the isolates of a data centre."
+      : "What a check finds is not shared either, since SHARE_HEALTH is off."
+  }</p>
 </section>
 </main>
 </body>
@@ -124,78 +74,33 @@ next look may be answered by another copy, with other numbers. The probes were m
 `.text;
 }
 
-function summaryOf({ answering, backends }: Snapshot): string {
-  const all = backends.length;
-  if (answering === 0) return "No backend answers";
-  if (answering < all) return `${answering} of ${all} backends ${answering === 1 ? "answers" : "answer"}`;
-  return all === 1 ? "The backend answers" : `All ${all} backends answer`;
-}
-
-/** The worst that holds: a backend that answers but gets no traffic yet is not all well. */
 function moodOf({ answering, backends }: Snapshot): Mood {
   if (answering === 0) return "down";
-  return backends.every(({ answers, state }) => answers && state === "up") ? "up" : "waiting";
+  return backends.every(({ state, backup }) => state === "up" || backup === "asleep") ? "up" : "waiting";
 }
 
-type Mood = "up" | "down" | "waiting";
-
-function backendCard(backend: BackendSnapshot, scale: Scale): Markup {
-  const { id, state, lastFailure } = backend;
+function backendCard(backend: BackendSnapshot, isWeighted: boolean, scale: Scale): Markup {
+  const { id, weight, minutes, ejectedFor } = backend;
+  const mood = backendMoodOf(backend);
   return html`
-<li class="${CLASS[state]}">
+<li class="${mood}">
 <div class="who"><h3>${id}</h3>
-<p class="state">${icon(CLASS[state])}<b>${LABEL[state]}</b></p>
+<p class="state">${icon(mood)}<b>${stateWord(backend)}</b></p>
 <p class="soft">${stateDetail(backend)}</p></div>
 <dl class="facts">
-${backend.ejectedFor === null ? NOTHING : fact("Why", reasonText(backend.ejectedFor))}
-${fact("Probe", probeText(backend))}
-${fact("Last failure", lastFailure ? `${lastFailure.reason}${lastFailure.status === null ? "" : ` (${lastFailure.status})`}, ${ago(lastFailure.ageSeconds)}` : "none seen")}
+${ejectedFor ? fact("Why", ejectionText(backend)) : NOTHING}
+${fact("Last check", checkText(backend))}
+${fact("Last failure", lastFailureText(backend))}
+${isWeighted ? fact("Weight", count(weight)) : NOTHING}
 </dl>
-${chart(backend, scale)}
+${chart(minutes, scale)}
 </li>`;
 }
 
-const CLASS: Readonly<Record<State, Mood>> = {
-  up: "up",
-  down: "down",
-  "waiting for a probe": "waiting",
-};
-
-const LABEL: Readonly<Record<State, string>> = { up: "Up", down: "Down", "waiting for a probe": "Waiting for a probe" };
-
-function stateDetail({ state, sinceSeconds, downForSeconds }: BackendSnapshot): string {
-  switch (state) {
-    case "up":
-      return `for ${duration(sinceSeconds)}`;
-    case "down":
-      return `for ${duration(sinceSeconds)}, gets no traffic for another ${duration(downForSeconds)}`;
-    case "waiting for a probe":
-      return `out for ${duration(sinceSeconds)}, back as soon as a probe answers`;
-  }
-}
-
-/** What the log's word for a failure means. */
-const REASONS: Readonly<Record<string, string>> = {
-  "network error": "the connection was refused or broke",
-  unreachable: "Cloudflare could not reach it",
-  silent: "no answer, and none of its health route either",
-  timeout: "no answer within BACKEND_TIMEOUT",
-  unavailable: "it said that it is unavailable",
-  "application error": "it failed at a request that another backend answered",
-} satisfies Record<Exclude<Outcome, "answered">, string>;
-
-function reasonText(reason: string): string {
-  const meaning = REASONS[reason];
-  return meaning ? `${reason}: ${meaning}` : reason;
-}
-
-function probeText({ probe, isBeingProbed, answers }: BackendSnapshot): string {
-  if (!probe) return "being probed";
-  const finding =
-    probe.status === null
-      ? `no answer, gave up after ${count(probe.milliseconds)} ms`
-      : `${answers ? "answers" : "fails with"} ${probe.status} in ${count(probe.milliseconds)} ms`;
-  return `${finding}${probe.ageSeconds === 0 ? "" : `, ${ago(probe.ageSeconds)}`}${isBeingProbed ? "; being probed again" : ""}`;
+function backendMoodOf({ state, backup }: BackendSnapshot): Mood {
+  if (state === "down") return "down";
+  if (backup === "asleep") return "asleep";
+  return state === "up" ? "up" : "waiting";
 }
 
 function fact(name: string, value: string): Markup {
@@ -203,104 +108,22 @@ function fact(name: string, value: string): Markup {
 }
 
 /** The browser's tab knows nothing of the style sheet. */
-const ICON_COLOURS: Readonly<Record<Mood, string>> = { up: "#157347", down: "#b3261e", waiting: "#8a5a00" };
+const ICON_COLOURS: Readonly<Record<Mood, string>> = {
+  up: "#157347",
+  down: "#b3261e",
+  waiting: "#8a5a00",
+  asleep: "#566070",
+};
 
 /** A shape for each state, so that it is never told by colour alone. */
-function icon(name: Mood, colour = "currentColor"): Markup {
+function icon(mood: Mood, colour = "currentColor"): Markup {
   const shapes = {
     up: html`<circle class="fill" cx="8" cy="8" r="8"/><path d="m4.5 8.3 2.4 2.4 4.6-5"/>`,
     down: html`<path class="fill" d="M4.7 0h6.6L16 4.7v6.6L11.3 16H4.7L0 11.3V4.7z"/><path d="m5.2 5.2 5.6 5.6m0-5.6-5.6 5.6"/>`,
     waiting: html`<path class="fill" d="M8 0l8 8-8 8-8-8z"/><path d="M8 4.4v4.2m0 2.2v.6"/>`,
+    asleep: html`<path class="fill" d="M7 0a8 8 0 1 0 9 10A7 7 0 0 1 7 0z"/>`,
   };
-  return html`<svg xmlns="http://www.w3.org/2000/svg" class="icon" viewBox="0 0 16 16" width="16" height="16" fill="${colour}" aria-hidden="true">${shapes[name]}</svg>`;
-}
-
-/** One scale for all charts of the page, so that they can be compared. */
-interface Scale {
-  /** Where the line is: requests stand on it, failures hang below it. */
-  readonly line: number;
-  readonly heightPerRequest: number;
-  readonly heightPerFailure: number;
-}
-
-const CHART_HEIGHT = 56;
-const MINUTE_WIDTH = 5;
-const BAR_WIDTH = 4;
-/** However few failures there are beside the requests, they have to be seen. */
-const FAILURES_HEIGHT_MIN = 8;
-
-function scaleOf(backends: readonly BackendSnapshot[]): Scale {
-  const minutes = backends.flatMap((backend) => backend.minutes);
-  const mostRequests = Math.max(1, ...minutes.map(({ requests }) => requests));
-  const mostFailures = Math.max(0, ...minutes.map(({ failures }) => failures));
-  const inProportion = (CHART_HEIGHT * mostFailures) / (mostRequests + mostFailures);
-  const hanging = mostFailures === 0 ? 1 : Math.max(FAILURES_HEIGHT_MIN, inProportion);
-  const line = CHART_HEIGHT - hanging;
-  return { line, heightPerRequest: line / mostRequests, heightPerFailure: hanging / Math.max(1, mostFailures) };
-}
-
-function chart({ minutes }: BackendSnapshot, { line, heightPerRequest, heightPerFailure }: Scale): Markup {
-  const bars = (heights: readonly number[]) =>
-    heights
-      .map((height, i) =>
-        height === 0
-          ? ""
-          : `M${i * MINUTE_WIDTH} ${line.toFixed(1)}v${height.toFixed(1)}h${BAR_WIDTH}V${line.toFixed(1)}z`,
-      )
-      .join("");
-  const width = minutes.length * MINUTE_WIDTH;
-  return html`<figure>
-<svg role="img" aria-label="${describe(minutes)}" viewBox="0 0 ${width} ${CHART_HEIGHT}" preserveAspectRatio="none">
-<path class="requests" d="${bars(minutes.map(({ requests }) => -requests * heightPerRequest))}"/>
-<path class="failures" d="${bars(minutes.map(({ failures }) => failures * heightPerFailure))}"/>
-<path class="line" d="M0 ${line.toFixed(1)}H${width}"/></svg>
-<figcaption><span>1 h ago</span><span>${legend(minutes)}</span><span>now</span></figcaption>
-</figure>`;
-}
-
-function legend(minutes: readonly Minute[]): string {
-  const failures = sum(minutes.map((minute) => minute.failures));
-  return `${requestsIn(minutes)}${failures === 0 ? "" : `, ${count(failures)} failed`}`;
-}
-
-function requestsIn(minutes: readonly Minute[]): string {
-  const requests = sum(minutes.map((minute) => minute.requests));
-  return `${count(requests)} ${requests === 1 ? "request" : "requests"}`;
-}
-
-/** The chart in words. */
-function describe(minutes: readonly Minute[]): string {
-  const requests = minutes.map((minute) => minute.requests);
-  const failures = minutes.map((minute) => minute.failures);
-  if (sum(requests) === 0 && sum(failures) === 0) return "Last hour: no requests.";
-  const lastFailed = minutes.length - 1 - failures.findLastIndex((failed) => failed > 0);
-  const failed =
-    sum(failures) === 0
-      ? "none failed"
-      : `${count(sum(failures))} failed, the latest ${lastFailed === 0 ? "in this minute" : `${lastFailed} min ago`}`;
-  return `Last hour: ${requestsIn(minutes)}, at most ${count(Math.max(...requests))} in a minute; ${failed}.`;
-}
-
-function sum(numbers: readonly number[]): number {
-  return numbers.reduce((total, number) => total + number, 0);
-}
-
-function count(number: number): string {
-  return number.toLocaleString("en");
-}
-
-function ago(seconds: number): string {
-  return seconds === 0 ? "just now" : `${duration(seconds)} ago`;
-}
-
-/** A time span in its two largest units. */
-export function duration(seconds: number): string {
-  if (seconds < 60) return `${seconds} s`;
-  const minutes = Math.floor(seconds / 60);
-  if (minutes < 60) return minutes < 10 && seconds % 60 > 0 ? `${minutes} min ${seconds % 60} s` : `${minutes} min`;
-  const hours = Math.floor(minutes / 60);
-  if (hours < 24) return minutes % 60 > 0 ? `${hours} h ${minutes % 60} min` : `${hours} h`;
-  return hours % 24 > 0 ? `${Math.floor(hours / 24)} d ${hours % 24} h` : `${hours / 24} d`;
+  return html`<svg xmlns="http://www.w3.org/2000/svg" class="icon" viewBox="0 0 16 16" width="16" height="16" fill="${colour}" aria-hidden="true">${shapes[mood]}</svg>`;
 }
 
 const STYLE = `
@@ -317,7 +140,7 @@ h3{font:600 1.125rem/1.3 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;ov
 a{color:var(--link);text-underline-offset:.15em}
 .soft{color:var(--soft);font-size:.875rem}
 .note{max-width:44rem;margin-top:.9rem}
-.up{--state:var(--up)}.down{--state:var(--down)}.waiting{--state:var(--waiting)}
+.up{--state:var(--up)}.down{--state:var(--down)}.waiting{--state:var(--waiting)}.asleep{--state:var(--soft)}
 .icon{flex:none;overflow:visible}
 .icon .fill{fill:var(--state);stroke:none}
 .icon path:not(.fill){fill:none;stroke:var(--card);stroke-width:2;stroke-linecap:round;stroke-linejoin:round}
