@@ -1,10 +1,14 @@
 import { existsSync } from "node:fs";
 import { cpus } from "node:os";
 import { parseArgs } from "node:util";
+import { readCompatibility } from "../support/build.ts";
+import type { Compatibility, Workerd } from "../support/workerd.ts";
+import { build, buildRevision, ROOT, startUpMs } from "./builds.ts";
 import { besideBase, CASES, type Case, exchange, headersOf, MESSAGE, type Subject } from "./cases.ts";
+import { cleanUp } from "./cleanup.ts";
 import { type Load, openDownloads, openHttp, openWebSockets } from "./load.ts";
-import * as processes from "./processes.ts";
 import { type CaseReport, type Report, type Round, render, renderCase, reportOf } from "./report.ts";
+import { cpuMicros, startBackends, startSubject } from "./subjects.ts";
 
 const USAGE = `npm run bench -- [options]
 
@@ -89,18 +93,22 @@ function say(text: string): void {
 
 async function bench(options: Options): Promise<Report> {
   say("Building the Worker ...");
-  const built = await processes.build(processes.ROOT);
-  const startUpMs = await processes.startUpMs();
-  const base = options.base === undefined ? options.worker : (await processes.buildRevision(options.base)).script;
-  const scripts = { worker: built.script, base: base ?? built.script };
+  const built = await build(ROOT);
+  const compatibility = await readCompatibility();
+  const startUp = await startUpMs();
+  const base = options.base === undefined ? options.worker : (await buildRevision(options.base)).path;
   const cases = base === undefined ? options.cases : options.cases.map(besideBase);
-  const backends = Math.max(...cases.flatMap(({ subjects }) => subjects.map((subject) => subject.backends)));
-  const origin = await processes.startOrigin(backends);
+  const count = Math.max(...cases.flatMap(({ subjects }) => subjects.map((subject) => subject.backends)));
+  const setup: Setup = {
+    paths: { worker: built.path, base: base ?? built.path },
+    compatibility,
+    backends: await startBackends(count, compatibility),
+  };
 
   const reports: CaseReport[] = [];
   for (const benchCase of cases) {
     say(`${benchCase.name}: ${options.rounds} rounds of ${benchCase.subjects.length} subjects ...`);
-    const report = await measure(benchCase, options, scripts, origin);
+    const report = await measure(benchCase, options, setup);
     reports.push(report);
     if (!options.json) process.stdout.write(renderCase(report));
   }
@@ -109,26 +117,33 @@ async function bench(options: Options): Promise<Report> {
     rounds: options.rounds,
     seconds: options.seconds,
     gzipKiB: built.gzipKiB,
-    startUpMs,
+    startUpMs: startUp,
     cases: reports,
   };
+}
+
+/** What all cases share. */
+interface Setup {
+  /** The builds that are measured. */
+  readonly paths: Readonly<Record<"worker" | "base", string>>;
+  readonly compatibility: Compatibility;
+  readonly backends: Workerd;
 }
 
 /** Drives the subjects of a case in turn, A B C A B C, so that whatever else the machine does falls on all of them. */
 async function measure(
   benchCase: Case,
   { rounds, seconds }: Options,
-  scripts: Readonly<Record<"worker" | "base", string>>,
-  origin: processes.Origin,
+  { paths, compatibility, backends }: Setup,
 ): Promise<CaseReport> {
   const running: Running[] = [];
   for (const subject of benchCase.subjects) {
-    running.push({ subject, worker: await processes.startSubject(subject, scripts, origin), rounds: [] });
+    running.push({ subject, worker: await startSubject(subject, paths, compatibility, backends), rounds: [] });
   }
   // The first turn compiles and opens connections; it is checked, but not counted.
-  for (const each of running) failOn(await drive(benchCase, each, seconds, origin), each.subject);
+  for (const each of running) failOn(await drive(benchCase, each, seconds, backends), each.subject);
   for (let round = 0; round < rounds; round++) {
-    for (const each of running) each.rounds.push(await drive(benchCase, each, seconds, origin));
+    for (const each of running) each.rounds.push(await drive(benchCase, each, seconds, backends));
   }
   for (const { worker } of running) await worker.stop();
   return reportOf(benchCase, running);
@@ -136,7 +151,7 @@ async function measure(
 
 interface Running {
   readonly subject: Subject;
-  readonly worker: Awaited<ReturnType<typeof processes.startSubject>>;
+  readonly worker: Awaited<ReturnType<typeof startSubject>>;
   readonly rounds: Round[];
 }
 
@@ -149,18 +164,18 @@ async function drive(
   benchCase: Case,
   { subject, worker }: Running,
   seconds: number,
-  origin: processes.Origin,
+  backends: Workerd,
 ): Promise<Round> {
   const load = await open(benchCase, subject, worker.port);
-  const subjectBefore = processes.cpuMicros(worker.process);
-  const originBefore = processes.cpuMicros(origin.process);
+  const subjectBefore = cpuMicros(worker.process);
+  const backendBefore = cpuMicros(backends.process);
   const generatorBefore = process.cpuUsage();
   const sample = await load.run(seconds);
   const generator = process.cpuUsage(generatorBefore);
   const round: Round = {
     ...sample,
-    subjectCpuMicros: processes.cpuMicros(worker.process) - subjectBefore,
-    originCpuMicros: processes.cpuMicros(origin.process) - originBefore,
+    subjectCpuMicros: cpuMicros(worker.process) - subjectBefore,
+    backendCpuMicros: cpuMicros(backends.process) - backendBefore,
     generatorCpuMicros: generator.user + generator.system,
   };
   await load.close();
@@ -193,7 +208,7 @@ let interrupted = false;
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.once(signal, () => {
     interrupted = true;
-    void processes.cleanUp().then(() => process.exit(130));
+    void cleanUp().then(() => process.exit(130));
   });
 }
 try {
@@ -203,5 +218,5 @@ try {
   if (!interrupted) say(error instanceof UsageError ? `${text}\n\n${USAGE}` : text);
   process.exitCode = error instanceof UsageError ? 2 : 1;
 } finally {
-  await processes.cleanUp();
+  await cleanUp();
 }

@@ -33,7 +33,7 @@ const REQUEST = { name: "request", perExchange: 1 };
 const DOWNLOAD_MIB = 100;
 const MIB_BYTES = 1024 * 1024;
 const POST_BODY = Buffer.alloc(10 * 1024, "a");
-/** As workers/origin.js has it. */
+/** As workers/backend.js has it. */
 const SMALL_BODY = JSON.stringify({ id: "bench", padding: "x".repeat(2_000) });
 export const MESSAGE = "m".repeat(256);
 

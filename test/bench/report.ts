@@ -1,11 +1,11 @@
+import { median, percentile, type Spread, spread } from "../support/statistics.ts";
 import type { Case, Subject } from "./cases.ts";
 import type { Sample } from "./load.ts";
-import { median, percentile, type Spread, spread } from "./statistics.ts";
 
 /** One turn of one subject, with the CPU time that it took of everybody. */
 export interface Round extends Sample {
   readonly subjectCpuMicros: number;
-  readonly originCpuMicros: number;
+  readonly backendCpuMicros: number;
   readonly generatorCpuMicros: number;
 }
 
@@ -20,7 +20,7 @@ export interface SubjectReport {
   readonly errors: number;
   readonly firstError: string | undefined;
   /** How much of one core each process used, 1 being all of it: what is near 1 was the limit. */
-  readonly busy: { readonly subject: number; readonly origin: number; readonly generator: number };
+  readonly busy: { readonly subject: number; readonly backend: number; readonly generator: number };
 }
 
 /** A subject's round divided by the same round of another, over all rounds; above 1 the subject is the better one. */
@@ -90,7 +90,7 @@ function subjectReport({ subject, rounds }: Measured, unitsPerExchange: number):
     firstError: rounds.find(({ firstError }) => firstError !== undefined)?.firstError,
     busy: {
       subject: busy((round) => round.subjectCpuMicros),
-      origin: busy((round) => round.originCpuMicros),
+      backend: busy((round) => round.backendCpuMicros),
       generator: busy((round) => round.generatorCpuMicros),
     },
   };
@@ -121,7 +121,7 @@ ${title}; ${connections} connections
 Goal: ${goal}
 
 ${table(
-  ["", `${unit}s/s`, `CPU µs/${unit}`, "p50 ms", "p99 ms", "errors", "busy: subject", "origin", "generator"],
+  ["", `${unit}s/s`, `CPU µs/${unit}`, "p50 ms", "p99 ms", "errors", "busy: subject", "backend", "generator"],
   subjects.map((subject) => [
     subject.name,
     subject.perSecond.toFixed(0),
@@ -129,7 +129,7 @@ ${table(
     subject.p50Ms.toFixed(2),
     subject.p99Ms.toFixed(2),
     String(subject.errors),
-    ...[subject.busy.subject, subject.busy.origin, subject.busy.generator].map(percent),
+    ...[subject.busy.subject, subject.busy.backend, subject.busy.generator].map(percent),
   ]),
 )}
 

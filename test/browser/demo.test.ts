@@ -9,13 +9,13 @@ const DOWN_TIME_MS = 1_000;
 const browser = visit();
 let demo: DemoProcess | undefined;
 
-const server = (id: string) => browser.page.getByRole("region", { name: id, exact: true });
+const backend = (id: string) => browser.page.getByRole("region", { name: id, exact: true });
 const press = (action: string, id: string) => browser.page.getByRole("button", { name: `${action}: ${id}` }).click();
-const shows = (id: string, text: string) => server(id).getByText(text).waitFor({ timeout: 20_000 });
+const shows = (id: string, text: string) => backend(id).getByText(text).waitFor({ timeout: 20_000 });
 
-/** The server that the page says answered it last. */
+/** The backend that the page says answered it last. */
 async function serving(): Promise<string> {
-  await browser.page.locator(".server.serving").waitFor();
+  await browser.page.locator(".backend.serving").waitFor();
   return browser.page.locator("#answered-by").innerText();
 }
 
@@ -37,7 +37,7 @@ afterEach(async () => {
 afterAll(() => demo?.stop());
 
 describe("the demo's page in a browser", () => {
-  it("shows three servers that run and get requests, and which of them answers", async () => {
+  it("shows three backends that run and get requests, and which of them answers", async () => {
     for (const id of IDS) await shows(id, "● running");
     const id = await serving();
     expect(IDS).toContain(id);
@@ -51,7 +51,7 @@ describe("the demo's page in a browser", () => {
   it.each([
     ["Die", "✕ killed", "out for"],
     ["Answer 503", "! answers 503", "(unavailable)"],
-  ])("%s: another server answers, no request fails, and the server comes back", async (action, state, why) => {
+  ])("%s: another backend answers, no request fails, and the backend comes back", async (action, state, why) => {
     const id = await serving();
     await press(action, id);
     await shows(id, state);
@@ -65,7 +65,7 @@ describe("the demo's page in a browser", () => {
   });
 
   for (const colorScheme of ["light", "dark"] as const) {
-    it(`has no fault that axe-core knows of, in ${colorScheme}, while all is well and while a server is dead`, async () => {
+    it(`has no fault that axe-core knows of, in ${colorScheme}, while all is well and while a backend is dead`, async () => {
       await browser.page.emulateMedia({ colorScheme });
       expect(await accessibilityFaults(browser.page)).toEqual([]);
       const id = await serving();

@@ -1,15 +1,15 @@
 import { afterEach, beforeEach, describe, expect, inject, it } from "vitest";
-import { backendVars, boundTo, IDS } from "../support/fixture.ts";
-import { type Origin, startOrigins } from "../support/origin.ts";
+import { type Backend, startBackends } from "../support/backend.ts";
+import { boundTo, IDS } from "../support/fixture.ts";
 import { accessibilityFaults, DESKTOP, overhang, PHONE, visit } from "../support/page.ts";
-import { Worker } from "../support/worker.ts";
+import { backendVars, Worker } from "../support/worker.ts";
 
 const HOST = "localhost";
 const PATH = "/lb-status-8f3a";
 
 /** The browser says as Cloudflare would that it came by HTTPS, and at which data centre. */
 const browser = visit({ "Test-Scheme": "https", "Test-Cf": JSON.stringify({ colo: "FRA" }) });
-let origins: Origin[];
+let backends: Backend[];
 let worker: Worker;
 
 const open = () => browser.page.goto(`http://${HOST}:${worker.port}${PATH}`);
@@ -19,15 +19,15 @@ const rowText = (id: string) => row(id).innerText();
 
 /** Kills koyeb, and lets a user's request find that out. */
 async function loseKoyeb(): Promise<void> {
-  await origins[2]?.kill();
+  await backends[2]?.kill();
   expect((await worker.fetch("/film", boundTo("koyeb", { host: HOST }))).status).toBe(200);
 }
 
 beforeEach(async () => {
-  origins = await startOrigins(...IDS);
-  origins.sort((a, b) => (a.id < b.id ? -1 : 1));
+  backends = await startBackends(...IDS);
+  backends.sort((a, b) => (a.id < b.id ? -1 : 1));
   worker = await Worker.start(inject("script"), {
-    ...backendVars(origins),
+    ...backendVars(backends),
     PRIMARY_DOMAIN: HOST,
     STATUS_PATH: PATH,
     BACKEND_DOWN_TIME: 3_000,
@@ -36,11 +36,11 @@ beforeEach(async () => {
 
 afterEach(async () => {
   await worker.stop();
-  await Promise.all(origins.map((origin) => origin.kill()));
+  await Promise.all(backends.map((backend) => backend.kill()));
 });
 
 describe("the status page in a browser", () => {
-  it("shows a row for each backend with its state and its probe", async () => {
+  it("shows a row for each backend with its state and its check", async () => {
     expect((await open())?.status()).toBe(200);
     expect(await browser.page.title()).toBe("All 3 backends answer · load balancer");
     for (const id of IDS) {
@@ -68,8 +68,8 @@ describe("the status page in a browser", () => {
     expect(await rowText("cf")).toContain("Up");
     await browser.page.getByRole("heading", { name: "2 of 3 backends answer" }).waitFor();
 
-    await origins[2]?.start();
-    // Nobody reloads: the page refreshes itself, and its probe is the one that the backend waited for.
+    await backends[2]?.start();
+    // Nobody reloads: the page refreshes itself, and its check is the one that the backend waited for.
     await browser.page.getByRole("heading", { name: "All 3 backends answer" }).waitFor({ timeout: 20_000 });
     expect(await rowText("koyeb")).toContain("Up");
     expect(await rowText("koyeb")).toMatch(/Last failure\s+network error, \d+ s ago/);

@@ -8,11 +8,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import { buildWorker, until, Worker } from "../support/worker.ts";
+import { buildWorker } from "../support/build.ts";
+import { until } from "../support/waiting.ts";
+import { backendVars, Worker } from "../support/worker.ts";
+import { ChaosBackend } from "./backends.ts";
 import { Client, type Moves } from "./client.ts";
 import { Exchanges } from "./exchanges.ts";
 import { FAULTS, Scheduler } from "./faults.ts";
-import { Server } from "./servers.ts";
 
 const CLIENTS = 48;
 /** Visitors without cookies, each of whom has a first choice among the backends. */
@@ -38,10 +40,10 @@ const isSoak = values.soak || seconds >= 180;
 
 const directory = await mkdtemp(join(tmpdir(), "load-balancer-chaos-"));
 let worker: Worker | undefined;
-const servers: Server[] = [];
+const backends: ChaosBackend[] = [];
 process.on("exit", () => {
   worker?.process.kill("SIGKILL");
-  for (const server of servers) server.process.killNow();
+  for (const backend of backends) backend.process.killNow();
   rmSync(directory, { recursive: true, force: true });
 });
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => process.exit(130));
@@ -51,23 +53,22 @@ const moves: Moves = { withCause: 0, withoutCause: 0, stayed: 0 };
 const complaints: string[] = [];
 try {
   const script = await buildWorker(directory);
-  for (const id of ["cf", "koyeb", "duck"]) servers.push(await Server.start(id));
-  const backends = Object.fromEntries(servers.map(({ id, process }) => [`BACKEND_${id.toUpperCase()}`, process.url]));
-  worker = await Worker.start(script, { ...backends, ...VARS });
+  for (const id of ["cf", "koyeb", "duck"]) backends.push(await ChaosBackend.start(id));
+  worker = await Worker.start(script, { ...backendVars(backends.map(({ process }) => process)), ...VARS });
   console.log(`${seconds} s, seed ${seed}, ${CLIENTS} clients, ${JSON.stringify(VARS)}`);
   await run(worker);
 } finally {
   await worker?.stop();
-  await Promise.all(servers.map(({ process }) => process.kill()));
+  await Promise.all(backends.map(({ process }) => process.kill()));
 }
 
 async function run(worker: Worker): Promise<void> {
   const { descriptors } = await usageOf(worker);
   const firstChoices = await choices(worker);
   const untilMs = performance.now() + seconds * 1_000;
-  const around = { port: worker.port, servers, exchanges, downTimeMs: VARS.BACKEND_DOWN_TIME, moves };
+  const around = { port: worker.port, backends, exchanges, downTimeMs: VARS.BACKEND_DOWN_TIME, moves };
   const clients = Array.from({ length: CLIENTS }, (_, index) => new Client(index + 1, seed, around));
-  const scheduler = new Scheduler(servers, exchanges, seed);
+  const scheduler = new Scheduler(backends, exchanges, seed);
   const [usage] = await Promise.all([
     watchUsage(worker, untilMs),
     scheduler.run(untilMs, seed),
@@ -94,7 +95,7 @@ async function run(worker: Worker): Promise<void> {
 function choices(worker: Worker): Promise<string[]> {
   const visitors = Array.from({ length: VISITORS }, (_, visitor) => `203.0.${visitor >> 8}.${visitor & 255}`);
   return Promise.all(
-    visitors.map(async (ip) => String((await worker.fetch("/", { ip })).headers["x-served-by-origin"])),
+    visitors.map(async (ip) => String((await worker.fetch("/", { ip })).headers["x-served-by-backend"])),
   );
 }
 
@@ -138,7 +139,7 @@ async function usageOf({ process: { pid } }: Worker): Promise<{ residentMiB: num
 
 function report(worker: Worker, usage: readonly Usage[], strays: number): void {
   const { counts, total, kinds } = exchanges;
-  const illnesses = servers.flatMap(({ illnesses }) => illnesses);
+  const illnesses = backends.flatMap(({ illnesses }) => illnesses);
   console.log("faults");
   for (const { name } of FAULTS) {
     console.log(`  ${String(illnesses.filter(({ fault }) => fault === name).length).padStart(4)}  ${name}`);
@@ -146,7 +147,7 @@ function report(worker: Worker, usage: readonly Usage[], strays: number): void {
   console.log(`exchanges  ${total} (${[...kinds].map(([kind, count]) => `${kind} ${count}`).join(", ")})`);
   console.log(`failed     ${counts.failed}`);
   console.log(`wrong      ${counts.wrong}`);
-  console.log(`cut        ${counts.cut} (headers had come when the server died)`);
+  console.log(`cut        ${counts.cut} (headers had come when the backend died)`);
   const [p50, p99, max] = [0.5, 0.99, 1].map((share) => `${exchanges.percentileMs(share).toFixed(1)} ms`);
   console.log(`duration   p50 ${p50}, p99 ${p99}, max ${max}`);
   console.log(
@@ -180,7 +181,7 @@ function leaks(usage: readonly Usage[]): string[] {
 function explain(worker: Worker, result: (typeof exchanges.notable)[number]): void {
   const { verdict, what, why, startMs, endMs, ray } = result;
   console.log(`\n${verdict}: ${what}\n  ${why} (after ${(endMs - startMs).toFixed(0)} ms)`);
-  for (const { id, illnesses } of servers) {
+  for (const { id, illnesses } of backends) {
     for (const { fault, fromMs, toMs } of illnesses.filter(
       ({ fromMs, toMs }) => fromMs <= endMs && toMs >= startMs - 3_000,
     )) {

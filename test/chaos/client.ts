@@ -2,16 +2,17 @@ import { once } from "node:events";
 import { Agent, request as httpRequest, type IncomingMessage } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import { WebSocket } from "ws";
+import { sha256 } from "../support/hashing.ts";
+import { Random } from "../support/random.ts";
 import { PRIMARY_DOMAIN } from "../support/worker.ts";
+import type { ChaosBackend } from "./backends.ts";
 import type { Exchanges, Result, Verdict } from "./exchanges.ts";
-import { PAYLOAD_BYTES_MAX, payloadOf, payloadQuery, randomPayload, sha256 } from "./payload.ts";
-import { Random } from "./random.ts";
-import type { Server } from "./servers.ts";
+import { PAYLOAD_BYTES_MAX, payloadOf, payloadQuery, randomPayload } from "./payload.ts";
 
 /** Longer than any fault lasts: who waits for so long has been forgotten. */
 const PATIENCE_MS = 60_000;
 
-/** How long a backend that has recovered may stay unused past its down time: until the next request's probe is answered. */
+/** How long a backend that has recovered may stay unused past its down time: until the next check is answered. */
 const RETURN_GRACE_MS = 1_000;
 
 /** How often a client comes as a new visitor. Without these all sessions would end up where nothing is broken. */
@@ -23,7 +24,7 @@ const SPELLINGS = ["plain", "a%2Fb", "a//b", "%E4%BD%A0", "it's{this}|that", "a;
 /** Everything that the clients of a run share. */
 export interface Surroundings {
   readonly port: number;
-  readonly servers: readonly Server[];
+  readonly backends: readonly ChaosBackend[];
   readonly exchanges: Exchanges;
   readonly downTimeMs: number;
   readonly moves: Moves;
@@ -39,7 +40,7 @@ export interface Moves {
 /** How far an exchange came. */
 interface Progress {
   /** The backend that began to answer. */
-  server?: Server;
+  backend?: ChaosBackend;
   /** The session that the answer sets. */
   session?: string;
 }
@@ -109,7 +110,7 @@ export class Client {
         error instanceof Error ? `${error.message} ${(error as NodeJS.ErrnoException).code ?? ""}` : "unknown";
       // The next exchange starts from what is certain: the session that the last whole answer left.
       if (error instanceof WrongAnswer) return result("wrong", why);
-      const died = progress.server?.illnessesSince(startMs).some(({ cuts }) => cuts);
+      const died = progress.backend?.illnessesSince(startMs).some(({ cuts }) => cuts);
       return result(died ? "cut" : "failed", why);
     }
   }
@@ -174,29 +175,29 @@ export class Client {
   }
 
   #answeredBy(response: IncomingMessage, progress: Progress): void {
-    const id = response.headers["x-served-by-origin"];
-    const server = this.#around.servers.find((server) => server.id === id);
-    if (!server) throw new WrongAnswer("no server answered");
-    progress.server = server;
+    const id = response.headers["x-served-by-backend"];
+    const backend = this.#around.backends.find((backend) => backend.id === id);
+    if (!backend) throw new WrongAnswer("no backend answered");
+    progress.backend = backend;
     const [, session] = /aiostreams_backend=([^;]*)/.exec(String(response.headers["set-cookie"])) ?? [];
     if (session !== undefined) progress.session = session;
   }
 
   /** Checks that the cookie names who answered, and that a client left its backend only because that had failed. */
-  #checkSession({ server, session }: Progress, startMs: number): string | undefined {
+  #checkSession({ backend, session }: Progress, startMs: number): string | undefined {
     const before = this.#session;
     this.#session = session ?? before;
-    if (this.#session !== server?.id) return `${server?.id} answered, but the session is ${this.#session}`;
-    const { servers, downTimeMs, moves } = this.#around;
-    const old = servers.find(({ id }) => id === before);
+    if (this.#session !== backend?.id) return `${backend?.id} answered, but the session is ${this.#session}`;
+    const { backends, downTimeMs, moves } = this.#around;
+    const old = backends.find(({ id }) => id === before);
     const couldStay = old?.isWell && startMs > old.settledMs + downTimeMs + RETURN_GRACE_MS;
-    if (old === server) {
+    if (old === backend) {
       if (couldStay) moves.stayed++;
     } else if (old) {
       if (!couldStay) moves.withCause++;
       else {
         moves.withoutCause++;
-        return `moved from ${old.id}, which was well, to ${server?.id}`;
+        return `moved from ${old.id}, which was well, to ${backend?.id}`;
       }
     }
     return undefined;

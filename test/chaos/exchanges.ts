@@ -1,3 +1,5 @@
+import { percentile } from "../support/statistics.ts";
+
 /** What became of one exchange. */
 export type Verdict =
   | "right"
@@ -5,7 +7,7 @@ export type Verdict =
   | "failed"
   /** An answer, but not the right one. */
   | "wrong"
-  /** The answer had begun when its server died: nothing can save it. */
+  /** The answer had begun when its backend died: nothing can save it. */
   | "cut";
 
 export interface Result {
@@ -49,7 +51,6 @@ export class Exchanges {
 
   /** The time, in milliseconds, within which this share of all exchanges ended. */
   percentileMs(share: number): number {
-    const sorted = Float64Array.from(this.#durationsMs).sort();
-    return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0;
+    return percentile(this.#durationsMs, share * 100);
   }
 }

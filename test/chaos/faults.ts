@@ -1,20 +1,20 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { Random } from "../support/random.ts";
+import type { Order } from "./backend-program.ts";
+import type { ChaosBackend, Fault } from "./backends.ts";
 import type { Exchanges } from "./exchanges.ts";
-import { Random } from "./random.ts";
-import type { Order } from "./server.ts";
-import type { Fault, Server } from "./servers.ts";
 
 const HOLD_MS = [500, 4_000] as const;
-/** Long enough for requests to give a silent backend up: `PROBE_AFTER`, and 3 s for the probe. */
+/** Long enough for requests to give a silent backend up: `PROBE_AFTER`, and 3 s for the check. */
 const FREEZE_MS = [2_500, 5_500] as const;
 
-/** A fault that a server is told to show. */
+/** A fault that a backend is told to show. */
 const told = (name: string, order: Order): Fault => ({
   name,
   cuts: false,
   holdMs: HOLD_MS,
-  begin: (server) => server.tell(order),
-  end: (server) => server.tell({ kind: "well" }),
+  begin: (backend) => backend.tell(order),
+  end: (backend) => backend.tell({ kind: "well" }),
 });
 
 export const FAULTS: readonly Fault[] = [
@@ -22,16 +22,16 @@ export const FAULTS: readonly Fault[] = [
     name: "killed, port closed",
     cuts: true,
     holdMs: HOLD_MS,
-    begin: (server) => server.kill(),
-    end: (server) => server.restart(),
+    begin: (backend) => backend.kill(),
+    end: (backend) => backend.restart(),
   },
   {
     name: "killed and restarted at once",
     cuts: true,
     holdMs: [0, 0],
-    begin: async (server) => {
-      await server.kill();
-      await server.restart();
+    begin: async (backend) => {
+      await backend.kill();
+      await backend.restart();
     },
     end: async () => {},
   },
@@ -39,17 +39,17 @@ export const FAULTS: readonly Fault[] = [
     name: "frozen",
     cuts: false,
     holdMs: FREEZE_MS,
-    begin: async (server) => server.freeze(),
-    end: async (server) => server.thaw(),
+    begin: async (backend) => backend.freeze(),
+    end: async (backend) => backend.thaw(),
   },
   {
     name: "frozen, then killed",
     cuts: true,
     holdMs: FREEZE_MS,
-    begin: async (server) => server.freeze(),
-    end: async (server) => {
-      await server.kill();
-      await server.restart();
+    begin: async (backend) => backend.freeze(),
+    end: async (backend) => {
+      await backend.kill();
+      await backend.restart();
     },
   },
   told("reset after accept", { kind: "reset-on-accept" }),
@@ -64,56 +64,58 @@ export const FAULTS: readonly Fault[] = [
     name: "body stalls, then killed",
     cuts: true,
     holdMs: HOLD_MS,
-    begin: (server) => server.tell({ kind: "hold" }),
-    end: async (server) => {
-      await server.kill();
-      await server.restart();
+    begin: (backend) => backend.tell({ kind: "hold" }),
+    end: async (backend) => {
+      await backend.kill();
+      await backend.restart();
     },
   },
 ];
 
 /**
- * Keeps breaking one or two of three servers, in an order that depends on the seed alone.
+ * Keeps breaking one or two of three backends, in an order that depends on the seed alone.
  *
- * One server is sound, the other two have one fault after the other. From time to time another one becomes the sound one,
+ * One backend is sound, the other two have one fault after the other. From time to time another one becomes the sound one,
  * and this is the rule that makes a failure the Worker's: the new one is mended first, and the old one may break only when
- * every exchange that began before that has ended. So each exchange has a server that is well from its beginning to its end.
+ * every exchange that began before that has ended. So each exchange has a backend that is well from its beginning to its end.
  */
 export class Scheduler {
-  readonly #servers: readonly Server[];
+  readonly #backends: readonly ChaosBackend[];
   readonly #exchanges: Exchanges;
   readonly #random: Random;
-  readonly #sound = new Set<Server>();
+  readonly #sound = new Set<ChaosBackend>();
   /** The faults to come: a pack that is dealt out whole before it begins again, so that even a short run shows every kind. */
   readonly #pack: readonly Fault[];
   #dealt = 0;
 
-  constructor(servers: readonly Server[], exchanges: Exchanges, seed: number) {
-    this.#servers = servers;
+  constructor(backends: readonly ChaosBackend[], exchanges: Exchanges, seed: number) {
+    this.#backends = backends;
     this.#exchanges = exchanges;
     this.#random = Random.forPart(seed, "scheduler");
     this.#pack = this.#random.shuffled(FAULTS);
-    this.#sound.add(this.#random.pick(servers));
+    this.#sound.add(this.#random.pick(backends));
   }
 
-  /** Breaks and mends until `untilMs`; every server is well when it resolves. */
+  /** Breaks and mends until `untilMs`; every backend is well when it resolves. */
   async run(untilMs: number, seed: number): Promise<void> {
-    const lanes = this.#servers.map((server) => this.#keepBreaking(server, Random.forPart(seed, server.id), untilMs));
+    const lanes = this.#backends.map((backend) =>
+      this.#keepBreaking(backend, Random.forPart(seed, backend.id), untilMs),
+    );
     await Promise.all([...lanes, this.#keepMovingOn(untilMs)]);
   }
 
-  async #keepBreaking(server: Server, random: Random, untilMs: number): Promise<void> {
+  async #keepBreaking(backend: ChaosBackend, random: Random, untilMs: number): Promise<void> {
     for (;;) {
       await sleep(random.between(100, 600));
-      while (this.#sound.has(server) && performance.now() < untilMs) await sleep(20);
+      while (this.#sound.has(backend) && performance.now() < untilMs) await sleep(20);
       if (performance.now() >= untilMs) return;
       const fault = this.#pack[this.#dealt++ % this.#pack.length] as Fault;
-      await server.break(fault);
+      await backend.break(fault);
       await sleep(Math.min(random.between(...fault.holdMs), Math.max(0, untilMs - performance.now())));
-      await server.mend(fault);
-      const { length } = server.illnesses;
+      await backend.mend(fault);
+      const { length } = backend.illnesses;
       void this.#exchanges.allBegunUntilNow().then(() => {
-        if (server.illnesses.length === length) server.settledMs = performance.now();
+        if (backend.illnesses.length === length) backend.settledMs = performance.now();
       });
     }
   }
@@ -121,11 +123,11 @@ export class Scheduler {
   async #keepMovingOn(untilMs: number): Promise<void> {
     while (performance.now() < untilMs) {
       await sleep(this.#random.between(1_000, 4_000));
-      const next = this.#random.pick(this.#servers.filter((server) => !this.#sound.has(server)));
+      const next = this.#random.pick(this.#backends.filter((backend) => !this.#sound.has(backend)));
       this.#sound.add(next);
       while (!next.isWell) await sleep(20);
       await this.#exchanges.allBegunUntilNow();
-      for (const server of this.#sound) if (server !== next) this.#sound.delete(server);
+      for (const backend of this.#sound) if (backend !== next) this.#sound.delete(backend);
     }
   }
 }

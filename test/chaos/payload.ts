@@ -1,25 +1,17 @@
-import { createHash } from "node:crypto";
-import { Random } from "./random.ts";
+import { Random } from "../support/random.ts";
 
 const POOL_BYTES = 1024 * 1024;
 export const PAYLOAD_BYTES_MAX = 256 * 1024;
 
-/** The same bytes in every process: client and server cut their payloads from it and need not send them to each other. */
-const pool = makePool();
-
-function makePool(): Buffer {
-  const random = new Random(1);
-  const bytes = Buffer.alloc(POOL_BYTES);
-  for (let i = 0; i < bytes.length; i += 4) bytes.writeUInt32LE(random.between(0, 2 ** 32 - 1), i);
-  return bytes;
-}
+/** The same bytes in every process: client and backend cut their payloads from it and need not send them to each other. */
+const pool = new Random(1).bytes(POOL_BYTES);
 
 /** Some random bytes of this length. */
 export function randomPayload(random: Random, bytes: number): Buffer {
   return payload(random.between(0, POOL_BYTES - bytes), bytes);
 }
 
-/** A query that asks a server for random bytes of this length. */
+/** A query that asks a backend for random bytes of this length. */
 export function payloadQuery(random: Random, bytes: number): string {
   return `offset=${random.between(0, POOL_BYTES - bytes)}&bytes=${bytes}`;
 }
@@ -32,8 +24,4 @@ export function payloadOf(url: string): Buffer {
 
 function payload(offset: number, bytes: number): Buffer {
   return pool.subarray(offset, offset + bytes);
-}
-
-export function sha256(bytes: Buffer): string {
-  return createHash("sha256").update(bytes).digest("hex");
 }

@@ -1,17 +1,17 @@
 import { readFileSync } from "node:fs";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { join } from "node:path";
-import { type Mode, Origin } from "../support/origin.ts";
-import { obeyOrders } from "../support/origin-process.ts";
+import { Backend, type Mode } from "../support/backend.ts";
+import { obeyOrders } from "../support/backend-process.ts";
 
-/** What the demo tells a sample server. */
+/** What the demo tells a sample backend. */
 export interface Order {
   readonly mode: Mode;
   /** Where the page finds the buttons' other end. */
   readonly controlUrl: string;
 }
 
-/** The response header in which a sample server names itself; the Worker passes it on like any other. */
+/** The response header in which a sample backend names itself; the Worker passes it on like any other. */
 export const SERVED_BY = "X-Demo-Backend";
 /** A user's add-on, in the shape of AIOStreams' addresses: `/stremio/<uuid>/<secret>/manifest.json`. */
 export const MANIFEST_PATH = "/stremio/6f2b1c9e-0d5a-4c37-9a44-5f0c2d7e8b13/sample-secret/manifest.json";
@@ -20,7 +20,7 @@ export const EVENTS_PATH = "/api/v1/events";
 export const FILM_PATH = "/api/v1/proxy/film.mkv";
 /** Where the load balancer shows its status page in the demo; a deployment has none unless it names a path. */
 export const STATUS_PATH = "/lb-status-demo";
-/** Each WebSocket gets a message a second that names its server, and gets back what it sends. */
+/** Each WebSocket gets a message a second that names its backend, and gets back what it sends. */
 export const LIVE_PATH = "/api/v1/live";
 
 export const FILM_BYTES = 1024 * 1024;
@@ -49,8 +49,8 @@ function serve(id: string): void {
   const page = readFileSync(join(import.meta.dirname, "page.html"), "utf8");
   const bytes = film();
 
-  const origin = new Origin(id, (request, response) => {
-    origin.seen.length = 0;
+  const backend = new Backend(id, (request, response) => {
+    backend.seen.length = 0;
     response.setHeader(SERVED_BY, id);
     const path = request.url?.split("?")[0] ?? "";
     if (path === "/" || /^\/stremio\/([^/]+\/[^/]+\/)?configure$/.test(path)) return sendPage(response);
@@ -59,7 +59,7 @@ function serve(id: string): void {
     if (path === FILM_PATH) return sendFilm(bytes, request, response);
     response
       .writeHead(404, { "Content-Type": "text/plain" })
-      .end(`The sample server ${id} has nothing at this address.\n`);
+      .end(`The sample backend ${id} has nothing at this address.\n`);
   });
 
   function sendPage(response: ServerResponse): void {
@@ -77,14 +77,14 @@ function serve(id: string): void {
 
   setInterval(() => {
     const message = JSON.stringify({ backend: id, atMs: Date.now() });
-    for (const webSocket of origin.webSockets) webSocket.send(message);
+    for (const webSocket of backend.webSockets) webSocket.send(message);
   }, 1_000);
 
   const port = Number(process.argv[3]);
-  void origin.start(port).then(() =>
+  void backend.start(port).then(() =>
     obeyOrders<Order>((order) => {
       controlUrl = order.controlUrl;
-      origin.mode = order.mode;
+      backend.mode = order.mode;
     }),
   );
 }
@@ -94,7 +94,7 @@ function sendManifest(id: string, response: ServerResponse): void {
     id: "com.example.aiostreams-demo",
     version: "1.0.0",
     name: `AIOStreams sample (${id})`,
-    description: `Answered by the sample server ${id}.`,
+    description: `Answered by the sample backend ${id}.`,
     types: ["movie", "series"],
     resources: ["stream"],
     catalogs: [],

@@ -3,17 +3,17 @@ import { createServer, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { ACTIONS, type Action, type Snapshot } from "./stack.ts";
 
-/** What the page's buttons reach: they have to work when no sample server does. */
+/** What the page's buttons reach: they have to work when no sample backend does. */
 export interface Controlled {
   snapshot(): Snapshot;
-  /** Whether there is a server of this id. */
+  /** Whether there is a backend of this id. */
   has(id: string): boolean;
   command(id: string, action: Action): Promise<void>;
 }
 
 /**
  * The other end of the page's buttons, on a port of its own. `GET /events` streams a snapshot a second and at each
- * `push`; `POST /servers/<id>/<action>` does what the button says. A browser gets in from the demo's page only.
+ * `push`; `POST /backends/<id>/<action>` does what the button says. A browser gets in from the demo's page only.
  */
 export class Control {
   readonly #server: Server;
@@ -61,8 +61,8 @@ export class Control {
       response.setHeader("Access-Control-Allow-Origin", headers.origin);
     }
     if (method === "GET" && url === "/events") return this.#watch(response);
-    const [, id = "", action = ""] = /^\/servers\/(\w+)\/(\w+)$/.exec(url) ?? [];
-    if (!this.#controlled.has(id) || !isAction(action)) return end(response, 404, "No such server or action.");
+    const [, id = "", action = ""] = /^\/backends\/(\w+)\/(\w+)$/.exec(url) ?? [];
+    if (!this.#controlled.has(id) || !isAction(action)) return end(response, 404, "No such backend or action.");
     if (method !== "POST") return end(response, 405, "Use POST.");
     try {
       await this.#controlled.command(id, action);

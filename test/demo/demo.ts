@@ -1,6 +1,6 @@
 import { parseArgs } from "node:util";
+import { isFree, nextFreePort, PORT_MAX } from "../support/ports.ts";
 import { EVENTS_PATH, FILM_PATH, MANIFEST_PATH, PAGE_PATH, SERVED_BY, STATUS_PATH } from "./backend.ts";
-import { isFree, nextFreePort, PORT_MAX } from "./ports.ts";
 import { smoke } from "./smoke.ts";
 import { type Action, IDS, type Note, Stack } from "./stack.ts";
 
@@ -10,12 +10,12 @@ const DOWN_TIME_MS_MAX = 3_600_000;
 
 const USAGE = `Usage: npm run demo -- [options]
 
-Starts three sample servers and the load balancer in front of them, on this computer only.
+Starts three sample backends and the load balancer in front of them, on this computer only.
 
   --port <number>      the port of the load balancer, 1 to ${PORT_MAX}; also from the variable PORT
                        (without either: ${PORT_DEFAULT}, or the next one that is free)
-  --down-time <ms>     how long a failed server gets no requests, 0 to ${DOWN_TIME_MS_MAX} (default ${DOWN_TIME_MS_DEFAULT})
-  --smoke              asks, kills a server, asks again, ends; the exit code tells whether all was well
+  --down-time <ms>     how long a failed backend gets no requests, 0 to ${DOWN_TIME_MS_MAX} (default ${DOWN_TIME_MS_DEFAULT})
+  --smoke              asks, kills a backend, asks again, ends; the exit code tells whether all was well
   --help               shows this
 `;
 
@@ -73,15 +73,15 @@ async function choosePort(asked: number | undefined): Promise<number> {
 
 function introduction(url: string, downTimeMs: number): string {
   return `
-The demo is ready. Three sample servers (${IDS.join(", ")}) stand behind the load balancer.
+The demo is ready. Three sample backends (${IDS.join(", ")}) stand behind the load balancer.
 
   Open  ${url}${PAGE_PATH}
         ${url}${STATUS_PATH}
 
-The first page shows which server answers, and has buttons that make a server fail and be well again. The second one is
-the load balancer's own: its servers' health, as it sees it.
+The first page shows which backend answers, and has buttons that make a backend fail and be well again. The second one is
+the load balancer's own: its backends' health, as it sees it.
 
-Or try in another terminal; the header ${SERVED_BY} names the server that answered:
+Or try in another terminal; the header ${SERVED_BY} names the backend that answered:
 
   One request
     curl -i ${url}${MANIFEST_PATH}
@@ -93,19 +93,19 @@ Or try in another terminal; the header ${SERVED_BY} names the server that answer
     curl -s -D - -o film -r 0-999 ${url}${FILM_PATH}
     curl -N ${url}${EVENTS_PATH}
 
-What you will see when a server…
+What you will see when a backend…
 
-  dies         the next request is answered by another server, at once.
+  dies         the next request is answered by another backend, at once.
   hangs        the first request waits: 5 s of silence, then up to 3 s more while the load balancer asks the
-               server's health route. Then another server answers it. The next requests do not wait at all.
-  answers 503  the same request goes to another server. Nobody sees an error.
+               backend's health route. Then another backend answers it. The next requests do not wait at all.
+  answers 503  the same request goes to another backend. Nobody sees an error.
   is well      after ${downTimeMs / 1000} s without requests to it, the next request makes the load balancer ask its health
                route. Once that answers, it gets requests again.
 
 Good to know
 
-  A session stays on its server, and after a failure on the one that it moved to: a cookie names it. Clients
-  without the cookie, such as players, are placed by their address. All of yours is 127.0.0.1, so one server gets
+  A session stays on its backend, and after a failure on the one that it moved to: a cookie names it. Clients
+  without the cookie, such as players, are placed by their address. All of yours is 127.0.0.1, so one backend gets
   them all, unless you say CF-Connecting-IP as above (only here: Cloudflare itself sets that header).
   The cookie is Secure. Chrome, Firefox and curl (7.79 or newer) keep it on http://localhost. Safari does not:
   there, every request counts as one without a session.
@@ -161,10 +161,10 @@ async function run(port: number, downTimeMs: number): Promise<never> {
       void end(0);
     });
   }
-  // A terminal that was closed, or a pipe that nobody reads, is no reason to leave servers behind.
+  // A terminal that was closed, or a pipe that nobody reads, is no reason to leave backends behind.
   process.stdout.on("error", () => void end(0));
 
-  console.log("Starting three sample servers and the load balancer…");
+  console.log("Starting three sample backends and the load balancer…");
   try {
     const { ended } = await stack.start();
     console.log(introduction(stack.url, downTimeMs));

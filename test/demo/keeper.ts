@@ -1,11 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { createInterface } from "node:readline";
+import { exited } from "../support/processes.ts";
 
 /**
  * Sees to it that nothing outlives the demo, however that ends. It is a process of its own, out of reach of the
  * terminal's Ctrl-C, and learns from its closed input that the demo is gone: SIGKILL leaves the demo no last word, and
- * a frozen server or Wrangler would not notice by itself.
+ * a frozen backend or Wrangler would not notice by itself.
  */
 export class Keeper {
   readonly #child: ChildProcess;
@@ -26,10 +26,8 @@ export class Keeper {
 
   /** Ends what is still guarded, and then itself. */
   async stop(): Promise<void> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
-    const exited = once(this.#child, "exit");
     this.#child.stdin?.end();
-    await exited;
+    await exited(this.#child);
   }
 }
 

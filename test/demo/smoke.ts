@@ -1,9 +1,9 @@
+import { groupOrSelf, livingProcesses } from "../support/processes.ts";
 import { MANIFEST_PATH, SERVED_BY } from "./backend.ts";
-import { groupOrSelf, livingProcesses } from "./processes.ts";
 import { Stack } from "./stack.ts";
 
 /**
- * The demo without a person: a request succeeds, the server that answered is killed, the next request of the same
+ * The demo without a person: a request succeeds, the backend that answered is killed, the next request of the same
  * session is answered by another one, and no process is left.
  *
  * @throws at the first of these that does not hold.
@@ -35,6 +35,6 @@ async function ask(url: string, cookie = ""): Promise<{ by: string; cookie: stri
   const text = await response.text();
   if (response.status !== 200) throw new Error(`The manifest was answered with ${response.status}: ${text}`);
   const by = response.headers.get(SERVED_BY);
-  if (by === null) throw new Error("No sample server answered the manifest.");
+  if (by === null) throw new Error("No sample backend answered the manifest.");
   return { by, cookie: response.headers.get("Set-Cookie")?.split(";")[0] ?? cookie };
 }

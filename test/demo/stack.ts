@@ -1,11 +1,12 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { isBackendVariable } from "../../src/config.ts";
 import type { LogEvent } from "../../src/log.ts";
-import { HEALTH_PATH, type Mode } from "../support/origin.ts";
-import { OriginProcess } from "../support/origin-process.ts";
+import { HEALTH_PATH, type Mode } from "../support/backend.ts";
+import { BackendProcess } from "../support/backend-process.ts";
+import { end } from "../support/processes.ts";
+import { until } from "../support/waiting.ts";
 import { type Order, STATUS_PATH } from "./backend.ts";
 import { Control } from "./control.ts";
 import { Keeper } from "./keeper.ts";
@@ -19,7 +20,7 @@ export type Id = (typeof IDS)[number];
 export const ACTIONS = ["die", "hang", "fail", "recover"] as const;
 export type Action = (typeof ACTIONS)[number];
 
-/** What each action makes of a server, in words for the terminal. */
+/** What each action makes of a backend, in words for the terminal. */
 const EFFECTS: Readonly<Record<Action, string>> = {
   die: "is dead: its process was killed (SIGKILL)",
   hang: "hangs: its process is frozen (SIGSTOP), so connections are accepted and nothing answers",
@@ -33,7 +34,7 @@ const STATES: Readonly<Record<Action, State>> = { die: "dead", hang: "hung", fai
 
 /** How things stand, for the page. */
 export interface Snapshot {
-  readonly servers: readonly {
+  readonly backends: readonly {
     readonly id: Id;
     readonly state: State;
     /** Why and since when the load balancer sends no traffic there; `null` while it does. */
@@ -50,7 +51,7 @@ interface Out {
 
 export interface Note {
   readonly atMs: number;
-  /** `load balancer`, or the id of a server. */
+  /** `load balancer`, or the id of a backend. */
   readonly who: string;
   readonly text: string;
 }
@@ -58,7 +59,7 @@ export interface Note {
 export interface StackOptions {
   /** The port of the load balancer on localhost; it has to be free. */
   readonly port: number;
-  /** For how long a failed server gets no traffic. */
+  /** For how long a failed backend gets no traffic. */
   readonly downTimeMs: number;
   /** Is told what happens, as it happens. */
   readonly onNote?: (note: Note) => void;
@@ -70,19 +71,19 @@ const STOP_TIMEOUT_MS = 3_000;
 
 type Vars = Readonly<Record<string, string | number | boolean>>;
 
-interface Server {
-  readonly process: OriginProcess<Order>;
+interface RunningBackend {
+  readonly process: BackendProcess<Order>;
   state: State;
   /** The end of the last command: one at a time. */
   idle: Promise<void>;
 }
 
-/** Three sample servers, `wrangler dev` in front of them, and the control that makes the servers fail. */
+/** Three sample backends, `wrangler dev` in front of them, and the control that makes the backends fail. */
 export class Stack {
   readonly #options: StackOptions;
   readonly #control: Control;
   readonly #keeper = new Keeper();
-  readonly #servers = new Map<Id, Server>();
+  readonly #backends = new Map<Id, RunningBackend>();
   readonly #out = new Map<string, Out>();
   readonly #notes: Note[] = [];
   #wrangler: ChildProcess | undefined;
@@ -100,8 +101,8 @@ export class Stack {
 
   /** The ids of all processes that are to be gone after `stop`; that of Wrangler leads a group. */
   get pids(): number[] {
-    const servers = [...this.#servers.values()].map(({ process }) => process.pid);
-    return [this.#wrangler?.pid, ...servers].filter((pid) => pid !== undefined);
+    const backends = [...this.#backends.values()].map(({ process }) => process.pid);
+    return [this.#wrangler?.pid, ...backends].filter((pid) => pid !== undefined);
   }
 
   /**
@@ -111,7 +112,7 @@ export class Stack {
    */
   async start(): Promise<{ ended: Promise<never> }> {
     await this.#control.start();
-    await Promise.all(IDS.map((id) => this.#startServer(id)));
+    await Promise.all(IDS.map((id) => this.#startBackend(id)));
     const ended = this.#startWrangler(await this.#vars());
     ended.catch(() => {});
     await Promise.race([this.#answering(), ended]);
@@ -120,56 +121,50 @@ export class Stack {
 
   async stop(): Promise<void> {
     this.#control.stop();
-    const wrangler = this.#wrangler;
-    if (wrangler?.pid && wrangler.exitCode === null && wrangler.signalCode === null) {
-      const timer = setTimeout(() => wrangler.kill("SIGKILL"), STOP_TIMEOUT_MS);
-      const exited = once(wrangler, "exit");
-      wrangler.kill("SIGTERM");
-      await exited;
-      clearTimeout(timer);
-    }
-    await Promise.all([...this.#servers.values()].map(({ process }) => process.kill()));
+    // One that could not be started has no process id, and no end to wait for.
+    if (this.#wrangler?.pid) await end(this.#wrangler, "SIGTERM", STOP_TIMEOUT_MS);
+    await Promise.all([...this.#backends.values()].map(({ process }) => process.kill()));
     // What Wrangler may have left of its group ends here.
     await this.#keeper.stop();
   }
 
   has(id: string): boolean {
-    return this.#servers.has(id as Id);
+    return this.#backends.has(id as Id);
   }
 
-  /** Makes a server die, hang, answer 503 or be well; from any state, and one after the other. */
+  /** Makes a backend die, hang, answer 503 or be well; from any state, and one after the other. */
   async command(id: string, action: Action): Promise<void> {
-    const server = this.#servers.get(id as Id);
-    if (!server) throw new Error(`no server ${id}`);
-    server.idle = server.idle
+    const backend = this.#backends.get(id as Id);
+    if (!backend) throw new Error(`no backend ${id}`);
+    backend.idle = backend.idle
       .catch(() => {})
       .then(async () => {
-        await this.#carryOut(server, action);
-        server.state = STATES[action];
+        await this.#carryOut(backend, action);
+        backend.state = STATES[action];
         this.#note(id, EFFECTS[action]);
       });
-    await server.idle;
+    await backend.idle;
   }
 
   snapshot(): Snapshot {
-    const servers = IDS.flatMap((id) => {
-      const server = this.#servers.get(id);
-      if (!server) return [];
+    const backends = IDS.flatMap((id) => {
+      const backend = this.#backends.get(id);
+      if (!backend) return [];
       // It may also have been killed by hand.
-      const state = server.process.pid === undefined ? "dead" : server.state;
+      const state = backend.process.pid === undefined ? "dead" : backend.state;
       return [{ id, state, out: this.#out.get(id) ?? null }];
     });
-    return { servers, notes: this.#notes };
+    return { backends, notes: this.#notes };
   }
 
-  async #startServer(id: Id): Promise<void> {
-    const process = await OriginProcess.start<Order>(id, BACKEND_PROGRAM);
-    this.#servers.set(id, { process, state: "well", idle: Promise.resolve() });
+  async #startBackend(id: Id): Promise<void> {
+    const process = await BackendProcess.start<Order>(id, BACKEND_PROGRAM);
+    this.#backends.set(id, { process, state: "well", idle: Promise.resolve() });
     this.#guard();
     await process.tell(this.#order({ kind: "well" }));
   }
 
-  async #carryOut({ process }: Server, action: Action): Promise<void> {
+  async #carryOut({ process }: RunningBackend, action: Action): Promise<void> {
     if (action === "die") {
       await process.kill();
     } else {
@@ -233,16 +228,16 @@ export class Stack {
     });
   }
 
-  /** The variables that the demo depends on, whatever wrangler.toml was changed to; it may already name real servers. */
+  /** The variables that the demo depends on, whatever wrangler.toml was changed to; it may already name real backends. */
   async #vars(): Promise<Vars> {
     // Not at the top: it takes a second, in which the demo can say something already.
     const { unstable_readConfig } = await import("wrangler");
     const { vars } = unstable_readConfig({ config: join(ROOT, "wrangler.toml") });
     const configured = Object.keys(vars).filter(isBackendVariable);
-    const servers = [...this.#servers].map(([id, { process }]) => [`BACKEND_${id.toUpperCase()}`, process.url]);
+    const backends = [...this.#backends].map(([id, { process }]) => [`BACKEND_${id.toUpperCase()}`, process.url]);
     return {
       ...Object.fromEntries(configured.map((name) => [name, ""])),
-      ...Object.fromEntries(servers),
+      ...Object.fromEntries(backends),
       BACKEND_DOWN_TIME: this.#options.downTimeMs,
       HEALTH_CHECK_PATH: HEALTH_PATH,
       MAX_RETRIES: 3,
@@ -260,7 +255,7 @@ export class Stack {
     else if (/\bERROR\b/.test(line)) this.#note("wrangler", line);
   }
 
-  /** Wrangler starts the Worker anew when a source file changes, and what it knew of its servers is gone. */
+  /** Wrangler starts the Worker anew when a source file changes, and what it knew of its backends is gone. */
   #onReload(): void {
     this.#out.clear();
     this.#note("load balancer", "starts anew, since its source was changed: it knows of no failure");
@@ -275,22 +270,20 @@ export class Stack {
   }
 
   async #answering(): Promise<void> {
-    const deadlineMs = Date.now() + START_TIMEOUT_MS;
-    for (;;) {
+    const isAnswering = async () => {
       try {
         const response = await fetch(this.url + HEALTH_PATH);
         await response.body?.cancel();
-        if (response.ok) return;
+        return response.ok;
       } catch {
-        // It does not listen yet.
+        return false; // It does not listen yet.
       }
-      if (Date.now() > deadlineMs) {
-        throw new Error(
-          `The load balancer did not answer within ${START_TIMEOUT_MS} ms. Wrangler said:\n\n${this.#output}`,
-        );
-      }
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
+    };
+    await until("the load balancer answers", isAnswering, START_TIMEOUT_MS).catch(() => {
+      throw new Error(
+        `The load balancer did not answer within ${START_TIMEOUT_MS} ms. Wrangler said:\n\n${this.#output}`,
+      );
+    });
   }
 }
 
@@ -310,9 +303,9 @@ function inWords(event: LogEvent): string {
     case "back":
       return `sends requests to ${event.backend} again: ${event.reason}`;
     case "failover":
-      return `asks another server, since ${event.backend} failed: ${reasonOf(event)}`;
+      return `asks another backend, since ${event.backend} failed: ${reasonOf(event)}`;
     case "exhausted":
-      return `has no server left to ask; the last was ${event.backend}: ${reasonOf(event)}`;
+      return `has no backend left to ask; the last was ${event.backend}: ${reasonOf(event)}`;
     default:
       return JSON.stringify(event);
   }

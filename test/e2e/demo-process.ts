@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { join } from "node:path";
 import { MANIFEST_PATH, PAGE_PATH, SERVED_BY } from "../demo/backend.ts";
-import { family, livingProcesses, type Process } from "../demo/processes.ts";
 import type { Action, Snapshot } from "../demo/stack.ts";
-import { freePort, until } from "../support/worker.ts";
+import { freePort } from "../support/ports.ts";
+import { exited, family, livingProcesses, type Process } from "../support/processes.ts";
+import { until } from "../support/waiting.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const PROGRAM = join(ROOT, "test/demo/demo.ts");
@@ -14,7 +14,7 @@ const START_TIMEOUT_MS = 45_000;
 
 export interface Answer {
   readonly status: number;
-  /** The id of the sample server that answered. */
+  /** The id of the sample backend that answered. */
   readonly by: string;
   /** The session cookie that it sets, ready to be sent. */
   readonly cookie: string | undefined;
@@ -102,11 +102,11 @@ export class DemoProcess implements AsyncDisposable {
   /** What the page's buttons do. */
   async press(id: string, action: Action): Promise<void> {
     const init = { method: "POST", headers: { Origin: this.url } };
-    const response = await fetch(`${await this.controlUrl()}/servers/${id}/${action}`, init);
+    const response = await fetch(`${await this.controlUrl()}/backends/${id}/${action}`, init);
     if (response.status !== 204) throw new Error(`${action} ${id}: ${response.status} ${await response.text()}`);
   }
 
-  /** What the page is told of the servers now. */
+  /** What the page is told of the backends now. */
   async snapshot(): Promise<Snapshot> {
     const response = await fetch(`${await this.controlUrl()}/events`, { headers: { Origin: this.url } });
     let text = "";
@@ -123,10 +123,8 @@ export class DemoProcess implements AsyncDisposable {
   }
 
   /** Resolves to its exit code, or to the signal that ended it. */
-  async ended(): Promise<number | NodeJS.Signals | null> {
-    const { child } = this;
-    if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
-    return child.exitCode ?? child.signalCode;
+  ended(): Promise<number | NodeJS.Signals | null> {
+    return exited(this.child);
   }
 
   async stop(): Promise<void> {

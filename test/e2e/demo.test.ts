@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { type RawData, WebSocket } from "ws";
 import { EVENTS_PATH, FILM_BYTES, FILM_PATH, film, LIVE_PATH, PAGE_PATH } from "../demo/backend.ts";
 import { IDS } from "../demo/stack.ts";
-import { until } from "../support/worker.ts";
+import { until } from "../support/waiting.ts";
 import { DemoProcess } from "./demo-process.ts";
 
 const DOWN_TIME_MS = 1_000;
@@ -16,19 +16,19 @@ beforeAll(async () => {
 
 afterAll(() => demo?.stop());
 
-/** The id of the server that answers, now that it is asked with this session. */
+/** The id of the backend that answers, now that it is asked with this session. */
 async function servedBy(cookie: string): Promise<string> {
   const { status, by } = await demo.manifest({ Cookie: cookie });
   expect(status).toBe(200);
   return by;
 }
 
-/** A session on one of the servers: bound by its cookie, as the load balancer set it. */
+/** A session on one of the backends: bound by its cookie, as the load balancer set it. */
 function sessionOn(id: string): string {
   return `aiostreams_backend=${id}`;
 }
 
-/** Waits until the load balancer sends requests to every server. */
+/** Waits until the load balancer sends requests to every backend. */
 async function allServing(): Promise<void> {
   for (const id of IDS) await until(`${id} serves`, async () => (await servedBy(sessionOn(id))) === id);
 }
@@ -44,12 +44,12 @@ describe("what the demo shows", () => {
     }
   });
 
-  it("prints how long the first request to a hung server waits, and that the next ones do not", () => {
+  it("prints how long the first request to a hung backend waits, and that the next ones do not", () => {
     expect(demo.output).toMatch(/hangs\s+the first request waits: 5 s of silence, then up to 3 s more/);
     expect(demo.output).toContain("The next requests do not wait at all.");
   });
 
-  it("serves a page that names the server it came from", async () => {
+  it("serves a page that names the backend it came from", async () => {
     for (const path of [PAGE_PATH, "/"]) {
       const { status, by, headers, body } = await demo.get(path);
       expect(status).toBe(200);
@@ -67,7 +67,7 @@ describe("what the demo shows", () => {
     expect(page).not.toContain("{{");
   });
 
-  it("links the load balancer's status page, which shows every server", async () => {
+  it("links the load balancer's status page, which shows every backend", async () => {
     const page = await demo.get(PAGE_PATH);
     const path = /href="(\/[^"]+)"/.exec(page.body.toString())?.[1] ?? "";
     const { status, by, body } = await demo.get(path);
@@ -76,23 +76,23 @@ describe("what the demo shows", () => {
     for (const id of IDS) expect(body.toString()).toContain(id);
   });
 
-  it("tells the page how its servers are", async () => {
-    const { servers } = await demo.snapshot();
-    expect(servers).toEqual(IDS.map((id) => ({ id, state: "well", out: null })));
+  it("tells the page how its backends are", async () => {
+    const { backends } = await demo.snapshot();
+    expect(backends).toEqual(IDS.map((id) => ({ id, state: "well", out: null })));
   });
 
   it("takes orders from no other site's page", async () => {
-    const response = await fetch(`${await demo.controlUrl()}/servers/cf/die`, {
+    const response = await fetch(`${await demo.controlUrl()}/backends/cf/die`, {
       method: "POST",
       headers: { Origin: "https://evil.example.net" },
     });
     expect(response.status).toBe(403);
-    expect((await demo.snapshot()).servers.map(({ state }) => state)).toEqual(["well", "well", "well"]);
+    expect((await demo.snapshot()).backends.map(({ state }) => state)).toEqual(["well", "well", "well"]);
   });
 });
 
 describe("what passes through the load balancer", () => {
-  it("answers a manifest, and binds the client to the server that answered", async () => {
+  it("answers a manifest, and binds the client to the backend that answered", async () => {
     const first = await demo.manifest();
     expect(first.status).toBe(200);
     expect(JSON.parse(first.body.toString()).name).toContain(first.by);
@@ -120,7 +120,7 @@ describe("what passes through the load balancer", () => {
       if (counts.length >= 3) break;
     }
     expect(counts).toEqual([1, 2, 3]);
-    // The server sends them a second apart; a buffer would let them arrive together.
+    // The backend sends them a second apart; a buffer would let them arrive together.
     expect(arrivedMs).toHaveLength(3);
     expect((arrivedMs[2] ?? 0) - (arrivedMs[0] ?? 0)).toBeGreaterThan(1_000);
   });
@@ -154,7 +154,7 @@ describe("what passes through the load balancer", () => {
     const sent = film().subarray(0, 100_000);
     webSocket.send("Grüße");
     webSocket.send(sent);
-    await until("both came back, and the server named itself", () => texts.length >= 2 && binary.length === 1);
+    await until("both came back, and the backend named itself", () => texts.length >= 2 && binary.length === 1);
     webSocket.close();
     expect(texts).toContain("Grüße");
     expect(binary[0]?.equals(sent)).toBe(true);
@@ -162,15 +162,15 @@ describe("what passes through the load balancer", () => {
   });
 });
 
-describe("when a server fails", () => {
+describe("when a backend fails", () => {
   afterEach(async () => {
     for (const id of IDS) await demo.press(id, "recover");
     await allServing();
   });
 
-  it("loses no request of 20 clients while a server is killed, and moves only the clients of that one", async () => {
+  it("loses no request of 20 clients while a backend is killed, and moves only the clients of that one", async () => {
     const clients = Array.from({ length: 20 }, (_, i) => new Client(`192.0.2.${i + 1}`));
-    const answered = () => clients.reduce((sum, { servers }) => sum + servers.length, 0);
+    const answered = () => clients.reduce((sum, { backends }) => sum + backends.length, 0);
     const traffic = Promise.all(clients.map((client) => client.ask(25)));
     await until("a good part of the requests is answered", () => answered() >= 150);
     await demo.press("duck", "die");
@@ -180,24 +180,24 @@ describe("when a server fails", () => {
     expect(clients.flatMap(({ failures }) => failures)).toEqual([]);
     expect(answered()).toBe(20 * 25);
     expect(answered() - atKill, "requests after the kill").toBeGreaterThan(50);
-    const ofDuck = clients.filter(({ servers }) => servers[0] === "duck");
-    expect(ofDuck.length, "clients of the server that is killed").toBeGreaterThan(0);
-    for (const { servers } of ofDuck) {
-      expect(servers.at(-1)).not.toBe("duck");
-      expect(new Set(servers).size, "a client of the dead server moves once").toBe(2);
+    const ofDuck = clients.filter(({ backends }) => backends[0] === "duck");
+    expect(ofDuck.length, "clients of the backend that is killed").toBeGreaterThan(0);
+    for (const { backends } of ofDuck) {
+      expect(backends.at(-1)).not.toBe("duck");
+      expect(new Set(backends).size, "a client of the dead backend moves once").toBe(2);
     }
-    for (const { servers } of clients) {
-      if (servers[0] !== "duck") expect(new Set(servers).size, "a client of a live server stays").toBe(1);
+    for (const { backends } of clients) {
+      if (backends[0] !== "duck") expect(new Set(backends).size, "a client of a live backend stays").toBe(1);
     }
   });
 
-  it("answers at once from another server, also on a page whose own server is dead", async () => {
+  it("answers at once from another backend, also on a page whose own backend is dead", async () => {
     await demo.press("cf", "die");
     const { status, by, ms } = await demo.get(PAGE_PATH, { Cookie: sessionOn("cf") });
     expect(status).toBe(200);
     expect(by).not.toBe("cf");
     expect(ms).toBeLessThan(2_000);
-    expect((await demo.snapshot()).servers[0]).toMatchObject({
+    expect((await demo.snapshot()).backends[0]).toMatchObject({
       id: "cf",
       state: "dead",
       out: { reason: "network error" },
@@ -209,7 +209,7 @@ describe("when a server fails", () => {
     expect(await servedBy(sessionOn("koyeb"))).not.toBe("koyeb");
   });
 
-  it("gives a server requests again once it is revived and its down time is over, and not before", async () => {
+  it("gives a backend requests again once it is revived and its down time is over, and not before", async () => {
     await demo.press("koyeb", "die");
     const beforeEjectionMs = performance.now();
     expect(await servedBy(sessionOn("koyeb"))).not.toBe("koyeb");
@@ -219,7 +219,7 @@ describe("when a server fails", () => {
     expect(demo.output).toContain("load balancer sends requests to koyeb again: probe answered");
   });
 
-  it("lets only the first request wait for a server that hangs", async () => {
+  it("lets only the first request wait for a backend that hangs", async () => {
     await demo.press("duck", "hang");
     const first = await demo.manifest({ Cookie: sessionOn("duck") });
     expect(first.status).toBe(200);
@@ -233,19 +233,19 @@ describe("when a server fails", () => {
     }
   });
 
-  it("notices a server that was killed by hand", async () => {
+  it("notices a backend that was killed by hand", async () => {
     const processes = await demo.family();
-    const server = processes.find(({ args }) => /backend\.ts cf \d+$/.test(args));
-    if (!server) throw new Error(`no process of cf: ${JSON.stringify(processes)}`);
-    process.kill(server.pid, "SIGKILL");
-    await until("the page is told", async () => (await demo.snapshot()).servers[0]?.state === "dead");
+    const backend = processes.find(({ args }) => /backend\.ts cf \d+$/.test(args));
+    if (!backend) throw new Error(`no process of cf: ${JSON.stringify(processes)}`);
+    process.kill(backend.pid, "SIGKILL");
+    await until("the page is told", async () => (await demo.snapshot()).backends[0]?.state === "dead");
   });
 });
 
 /** One of many clients: an address and a session of its own, and a list of who answered. */
 class Client {
   readonly ip: string;
-  readonly servers: string[] = [];
+  readonly backends: string[] = [];
   readonly failures: string[] = [];
   #cookie: string | undefined;
 
@@ -259,7 +259,7 @@ class Client {
       const headers = { "CF-Connecting-IP": this.ip, ...(this.#cookie && { Cookie: this.#cookie }) };
       try {
         const { status, by, cookie, body } = await demo.manifest(headers);
-        this.servers.push(by);
+        this.backends.push(by);
         if (cookie) this.#cookie = cookie;
         if (status !== 200 || !body.includes(by)) this.failures.push(`${status} ${body}`);
       } catch (error) {

@@ -1,7 +1,8 @@
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { describe, expect, it } from "vitest";
-import { freePort, until } from "../support/worker.ts";
+import { freePort } from "../support/ports.ts";
+import { until } from "../support/waiting.ts";
 import { DemoProcess, expectGone } from "./demo-process.ts";
 
 /** Listens on a port of localhost, unless somebody does already. */
@@ -86,7 +87,7 @@ describe("the demo's beginning", () => {
     expect(refused.output).toContain("Usage: npm run demo");
   });
 
-  it("proves itself without a person: --smoke kills a server and is answered by another", async () => {
+  it("proves itself without a person: --smoke kills a backend and is answered by another", async () => {
     await using smoke = DemoProcess.run("--smoke");
     expect(await smoke.ended(), smoke.output).toBe(0);
     expect(smoke.output).toMatch(/(\w+) was killed.\n.*was answered by (?!\1)/);

@@ -1,29 +1,21 @@
-import { type ChildProcess, execFile, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
-import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
 import {
   request as httpRequest,
   type IncomingHttpHeaders,
   type IncomingMessage,
   type OutgoingHttpHeaders,
 } from "node:http";
-import { createServer } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import type { Readable } from "node:stream";
-import { promisify } from "node:util";
+import { basename } from "node:path";
 import { type ClientOptions, WebSocket } from "ws";
-
-const ROOT = join(import.meta.dirname, "../..");
-const BIN = join(ROOT, "node_modules/.bin");
+import type { Script } from "./build.ts";
+import { SCHEME_HEADER, type Vars, Workerd } from "./workerd.ts";
 
 export const PRIMARY_DOMAIN = "aiostreams.example.com";
 
-/** Builds the Worker with Wrangler, exactly as a deployment does, and returns the path of the module. */
-export async function buildWorker(outdir: string): Promise<string> {
-  await promisify(execFile)(join(BIN, "wrangler"), ["deploy", "--dry-run", "--outdir", outdir], { cwd: ROOT });
-  return join(outdir, "index.js");
+/** The variables that configure these backends. */
+export function backendVars(backends: readonly { id: string; url: string }[]): Record<string, string> {
+  return Object.fromEntries(backends.map(({ id, url }) => [`BACKEND_${id.toUpperCase()}`, url]));
 }
 
 /** One line of the Worker's log. */
@@ -64,45 +56,46 @@ export interface Answer {
   readonly session: string | undefined;
 }
 
-/** The header by which a test tells workerd the scheme that the client used; workerd takes it out. */
-const SCHEME_HEADER = "Test-Scheme";
+export interface StartOptions {
+  /** The `host:port` of an HTTP service that answers for the Cache API; without one there is no cache. */
+  readonly cacheService?: string;
+  /** The path of an ES module that imports the Worker as `./worker.js` and exports the handler to run instead. */
+  readonly wrapper?: string;
+  /** Compatibility flags besides those of wrangler.toml. */
+  readonly flags?: readonly string[];
+}
 
-/** The Worker under plain workerd: production mode, one isolate, no development proxy in between. */
+/** The Worker under plain workerd, with the heap that an isolate gets at Cloudflare. */
 export class Worker {
-  readonly process: ChildProcess;
-  readonly #directory: string;
-  port = 0;
-  /** All that workerd and the Worker wrote. */
-  output = "";
+  readonly port: number;
+  readonly #workerd: Workerd;
 
-  private constructor(process: ChildProcess, directory: string) {
-    this.process = process;
-    this.#directory = directory;
-    const collect = (chunk: Buffer) => {
-      this.output += chunk;
-    };
-    process.stdout?.on("data", collect);
-    process.stderr?.on("data", collect);
+  private constructor(workerd: Workerd) {
+    this.#workerd = workerd;
+    this.port = workerd.port("http");
   }
 
-  /** Starts a built module with these variables; the ones that a test does not name have the Worker's defaults. */
-  static async start(script: string, vars: Record<string, string | number | boolean>): Promise<Worker> {
-    const directory = await mkdtemp(join(tmpdir(), "load-balancer-"));
-    await cp(script, join(directory, "index.js"));
-    await writeFile(join(directory, "config.capnp"), workerdConfig({ PRIMARY_DOMAIN, ...vars }));
-    const process = spawn(join(BIN, "workerd"), ["serve", "config.capnp", "--control-fd=3"], {
-      cwd: directory,
-      stdio: ["ignore", "pipe", "pipe", "pipe"],
-    });
-    const worker = new Worker(process, directory);
-    const exited = once(process, "exit").then(() => {
-      throw new Error(`workerd ended:\n${worker.output}`);
-    });
-    exited.catch(() => {});
-    // It says there which port it was given, once it listens.
-    const [event] = (await Promise.race([once(process.stdio[3] as Readable, "data"), exited])) as [Buffer];
-    worker.port = JSON.parse(String(event)).port;
-    return worker;
+  /** Starts a module with these variables; the ones that a test does not name have the Worker's defaults. */
+  static async start({ path, compatibility }: Script, vars: Vars, options: StartOptions = {}): Promise<Worker> {
+    const { cacheService, wrapper, flags = [] } = options;
+    const service = {
+      name: "main",
+      modules: { ...(wrapper !== undefined && { [basename(wrapper)]: wrapper }), "worker.js": path },
+      compatibility: { ...compatibility, compatibilityFlags: [...compatibility.compatibilityFlags, ...flags] },
+      vars: { PRIMARY_DOMAIN, ...vars },
+      ...(cacheService !== undefined && { cacheService }),
+    };
+    // Without the limit the heap would grow for minutes before anybody collects it.
+    return new Worker(await Workerd.start({ services: [service], sockets: { http: "main" }, heapMib: 128 }));
+  }
+
+  get process(): ChildProcess {
+    return this.#workerd.process;
+  }
+
+  /** All that workerd and the Worker wrote. */
+  get output(): string {
+    return this.#workerd.output;
   }
 
   /** What the Worker logged so far. */
@@ -155,10 +148,7 @@ export class Worker {
   }
 
   /** Opens a WebSocket; resolves once it is open. */
-  async webSocket(
-    path: string,
-    options: Options & { protocols?: string[]; client?: ClientOptions } = {},
-  ): Promise<WebSocket> {
+  async webSocket(path: string, options: WebSocketOptions = {}): Promise<WebSocket> {
     const webSocket = new WebSocket(`ws://127.0.0.1:${this.port}${path}`, options.protocols ?? [], {
       headers: this.#headers(options) as Record<string, string>,
       ...options.client,
@@ -167,13 +157,8 @@ export class Worker {
     return webSocket;
   }
 
-  async stop(): Promise<void> {
-    if (this.process.exitCode === null && this.process.signalCode === null) {
-      const exited = once(this.process, "exit");
-      this.process.kill("SIGKILL");
-      await exited;
-    }
-    await rm(this.#directory, { recursive: true, force: true });
+  stop(): Promise<void> {
+    return this.#workerd.stop();
   }
 
   #headers(options: Options): OutgoingHttpHeaders {
@@ -183,59 +168,5 @@ export class Worker {
       ...(options.ip !== undefined && { "CF-Connecting-IP": options.ip }),
       ...options.headers,
     };
-  }
-}
-
-/** A configuration for workerd (https://github.com/cloudflare/workerd/blob/main/src/workerd/server/workerd.capnp). */
-function workerdConfig(vars: Record<string, string | number | boolean>): string {
-  // Wrangler could read it too, but to load Wrangler takes every test file a second.
-  const toml = readFileSync(join(ROOT, "wrangler.toml"), "utf8");
-  const [, date] = /^compatibility_date = "(.+)"$/m.exec(toml) ?? [];
-  const [, flags] = /^compatibility_flags = (\[.+\])$/m.exec(toml) ?? [];
-  if (!date || !flags) throw new Error("wrangler.toml has no compatibility date, or no flags");
-  const bindings = Object.entries(vars).map(([name, value]) =>
-    typeof value === "string"
-      ? `(name = ${JSON.stringify(name)}, text = ${JSON.stringify(value)})`
-      : `(name = ${JSON.stringify(name)}, json = ${JSON.stringify(JSON.stringify(value))})`,
-  );
-  return `using Workerd = import "/workerd/workerd.capnp";
-const config :Workerd.Config = (
-  # As much as an isolate gets at Cloudflare; without a limit the heap would grow for minutes before anybody collects it.
-  v8Flags = ["--max-heap-size=128"],
-  services = [
-    (name = "main", worker = (
-      modules = [(name = "index.js", esModule = embed "index.js")],
-      compatibilityDate = "${date}",
-      compatibilityFlags = ${flags},
-      bindings = [${bindings.join(", ")}])),
-    (name = "internet", network = (allow = ["public", "private"]))
-  ],
-  sockets = [(name = "http", address = "127.0.0.1:0", service = "main",
-    http = (forwardedProtoHeader = "${SCHEME_HEADER}", cfBlobHeader = "Test-Cf"))]
-);
-`;
-}
-
-/** A port that is free now. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
-}
-
-/** Waits until a condition holds; for what happens beside a request. Fails after ten seconds. */
-export async function until(
-  what: string,
-  condition: () => boolean | Promise<boolean>,
-  timeoutMs = 10_000,
-): Promise<void> {
-  const deadline = Date.now() + timeoutMs;
-  while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error(`still waiting until ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }

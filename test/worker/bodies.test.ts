@@ -1,8 +1,12 @@
 import { once } from "node:events";
 import { describe, expect, it } from "vitest";
-import { boundTo, head, inTime, loadBalancer, noise, pieces, rawConnection, sha256 } from "../support/fixture.ts";
-import type { Echo, Origin } from "../support/origin.ts";
-import { type Answer, type Options, until } from "../support/worker.ts";
+import type { Backend, Echo } from "../support/backend.ts";
+import { noise, pieces } from "../support/bytes.ts";
+import { boundTo, loadBalancer } from "../support/fixture.ts";
+import { sha256 } from "../support/hashing.ts";
+import { head, rawConnection } from "../support/raw-http.ts";
+import { inTime, until } from "../support/waiting.ts";
+import type { Answer, Options } from "../support/worker.ts";
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -33,7 +37,7 @@ const SIZES = [
 
 const FRAMINGS = ["with its length", "chunked, without a length"];
 
-const FAILURES: readonly (readonly [string, (cf: Origin) => unknown])[] = [
+const FAILURES: readonly (readonly [string, (cf: Backend) => unknown])[] = [
   ["refuses connections", (cf) => cf.kill()],
   [
     "resets the connection",
@@ -83,18 +87,18 @@ describe("a body of up to 1 MiB", () => {
   it("arrives whole at the third backend when two have read it and failed", async () => {
     const bytes = noise(900 * KIB);
     let asked = 0;
-    for (const origin of lb.origins) {
-      origin.handler = (_, response, body) => void response.writeHead(++asked < 3 ? 503 : 200).end(sha256(body));
+    for (const backend of lb.backends) {
+      backend.handler = (_, response, body) => void response.writeHead(++asked < 3 ? 503 : 200).end(sha256(body));
     }
     const answer = await lb.worker.fetch("/upload", upload(bytes, "with its length"));
     expect(answer).toMatchObject({ status: 200, text: sha256(bytes) });
-    for (const { seen } of lb.origins) expect(seen.map(({ body }) => sha256(body))).toEqual([sha256(bytes)]);
+    for (const { seen } of lb.backends) expect(seen.map(({ body }) => sha256(body))).toEqual([sha256(bytes)]);
   });
 
   it("keeps its Content-Length and Content-Type", async () => {
     const headers = { "Content-Type": "application/x-odd; a=b" };
     await lb.worker.fetch("/upload", { method: "POST", body: "12345", headers });
-    const seen = lb.origins.flatMap((origin) => origin.seen);
+    const seen = lb.backends.flatMap((backend) => backend.seen);
     expect(seen).toHaveLength(1);
     expect(seen[0]?.headers).toMatchObject({ "content-length": "5", "content-type": "application/x-odd; a=b" });
   });
@@ -151,7 +155,7 @@ describe("a body above 1 MiB", () => {
   it("does not eject a well backend for a failure that no other could be asked about", async () => {
     lb.cf.mode = { kind: "status", status: 500, healthStatus: 200 };
     expect(await lb.worker.fetch("/upload", upload(bytes, "with its length"))).toMatchObject({ status: 500 });
-    await until("the backend was asked how it is", () => lb.cf.probes > 0);
+    await until("the backend was asked how it is", () => lb.cf.checks > 0);
     lb.cf.mode = { kind: "well" };
     expect(await lb.isUp("cf")).toBe(true);
   });
@@ -279,7 +283,7 @@ describe("a client that goes away halfway through its upload", () => {
     socket.end(sent);
     await once(socket, "close");
     await expectAllUp();
-    for (const origin of lb.origins) expect(origin.seen.map(({ url }) => url)).toEqual(["/who"]);
+    for (const backend of lb.backends) expect(backend.seen.map(({ url }) => url)).toEqual(["/who"]);
   });
 
   it("ejects nobody when it leaves while the backend is thinking", async () => {
@@ -308,7 +312,7 @@ describe("a client that goes away halfway through its upload", () => {
   });
 
   async function expectAllUp(): Promise<void> {
-    for (const origin of lb.origins) origin.onRequest = undefined;
+    for (const backend of lb.backends) backend.onRequest = undefined;
     for (const id of ["cf", "duck", "koyeb"] as const) expect(await lb.isUp(id)).toBe(true);
     expect(lb.worker.log.filter(({ event }) => event === "ejected")).toEqual([]);
   }

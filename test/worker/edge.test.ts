@@ -1,6 +1,8 @@
 import { describe, expect, inject, it } from "vitest";
-import { boundTo, loadBalancer, rawFetch } from "../support/fixture.ts";
-import { type Answer, PRIMARY_DOMAIN, until, Worker } from "../support/worker.ts";
+import { boundTo, loadBalancer } from "../support/fixture.ts";
+import { rawFetch } from "../support/raw-http.ts";
+import { until } from "../support/waiting.ts";
+import { type Answer, PRIMARY_DOMAIN, Worker } from "../support/worker.ts";
 
 function expectOwnAnswer(answer: Answer): void {
   expect(answer.headers).toMatchObject({
@@ -30,7 +32,7 @@ describe("a host name", () => {
       expect(answer.status).toBe(421);
       expectOwnAnswer(answer);
     }
-    expect(lb.origins.flatMap(({ seen }) => seen)).toEqual([]);
+    expect(lb.backends.flatMap(({ seen }) => seen)).toEqual([]);
   });
 
   it.each([
@@ -75,7 +77,7 @@ describe("a request without TLS", () => {
 
   it("reaches no backend", async () => {
     await lb.worker.fetch("/", { scheme: "http" });
-    expect(lb.origins.flatMap(({ seen }) => seen)).toEqual([]);
+    expect(lb.backends.flatMap(({ seen }) => seen)).toEqual([]);
   });
 
   it.each([
@@ -101,7 +103,7 @@ describe("an answer of the Worker's own", () => {
   const lb = loadBalancer({ BACKEND_TIMEOUT: 100 });
 
   it("says so where no backend can be reached: 502", async () => {
-    await Promise.all(lb.origins.map((origin) => origin.kill()));
+    await Promise.all(lb.backends.map((backend) => backend.kill()));
     const answer = await lb.worker.fetch("/");
     expect(answer.status).toBe(502);
     expectOwnAnswer(answer);
@@ -109,7 +111,7 @@ describe("an answer of the Worker's own", () => {
   });
 
   it("says so where no backend answers in time: 504", async () => {
-    for (const origin of lb.origins) origin.mode = { kind: "hang" };
+    for (const backend of lb.backends) backend.mode = { kind: "hang" };
     const answer = await lb.worker.fetch("/");
     expect(answer.status).toBe(504);
     expectOwnAnswer(answer);
@@ -117,7 +119,7 @@ describe("an answer of the Worker's own", () => {
   });
 
   it("has no body for a HEAD", async () => {
-    await Promise.all(lb.origins.map((origin) => origin.kill()));
+    await Promise.all(lb.backends.map((backend) => backend.kill()));
     expect(await lb.worker.fetch("/", { method: "HEAD" })).toMatchObject({ status: 502, text: "" });
   });
 

@@ -3,9 +3,13 @@ import { Agent, createServer, request as httpRequest, type IncomingMessage, type
 import { type AddressInfo, connect } from "node:net";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, inject, it } from "vitest";
-import { backendVars, boundTo, handshake, head, IDS, loadBalancer, noise, sha256 } from "../support/fixture.ts";
-import { type Echo, Origin } from "../support/origin.ts";
-import { PRIMARY_DOMAIN, until, Worker } from "../support/worker.ts";
+import { Backend, type Echo } from "../support/backend.ts";
+import { noise } from "../support/bytes.ts";
+import { boundTo, IDS, loadBalancer } from "../support/fixture.ts";
+import { sha256 } from "../support/hashing.ts";
+import { handshake, head } from "../support/raw-http.ts";
+import { until } from "../support/waiting.ts";
+import { backendVars, PRIMARY_DOMAIN, Worker } from "../support/worker.ts";
 
 // What is not here: CONNECT and methods that the runtime does not know. It answers these itself, before the Worker runs.
 
@@ -31,10 +35,10 @@ function statuses(text: string): number[] {
 describe("hostile input", () => {
   const lb = loadBalancer();
   /** A server that no variable names: whatever reaches it was sent where it must not go. */
-  let stranger: Origin;
+  let stranger: Backend;
 
   beforeEach(async () => {
-    stranger = await new Origin("stranger").start();
+    stranger = await new Backend("stranger").start();
   });
 
   afterEach(async () => {
@@ -45,7 +49,7 @@ describe("hostile input", () => {
     await stranger.kill();
   });
 
-  const seen = () => lb.origins.flatMap((origin) => origin.seen);
+  const seen = () => lb.backends.flatMap((backend) => backend.seen);
 
   it("refuses a malformed request line or header before any backend sees it", async () => {
     const rest = `Host: ${PRIMARY_DOMAIN}\r\nTest-Scheme: https\r\n`;
@@ -198,7 +202,7 @@ describe("hostile input", () => {
       expect([101, 200, 400, 426], JSON.stringify(headers)).toContain(response.statusCode);
       response.destroy();
     }
-    await until("no socket is open", () => lb.origins.every(({ webSockets }) => webSockets.size === 0));
+    await until("no socket is open", () => lb.backends.every(({ webSockets }) => webSockets.size === 0));
   });
 
   it("takes a POST that asks for a WebSocket for the POST that it is", async () => {

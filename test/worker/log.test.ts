@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { boundTo, handshake, loadBalancer, rawFetch, SECRET } from "../support/fixture.ts";
-import { type LogLine, until } from "../support/worker.ts";
+import { boundTo, loadBalancer, SECRET } from "../support/fixture.ts";
+import { handshake, rawFetch } from "../support/raw-http.ts";
+import { until } from "../support/waiting.ts";
+import type { LogLine } from "../support/worker.ts";
 
 const RAY = "8f3a5b2c1d4e6f70-PRG";
 
@@ -48,7 +50,7 @@ describe("the log", () => {
   });
 
   it("says that every attempt failed, and how the last one did", async () => {
-    for (const origin of lb.origins) origin.mode = { kind: "status", status: 500 };
+    for (const backend of lb.backends) backend.mode = { kind: "status", status: 500 };
     await lb.worker.fetch("/", client);
     await until("it is there", () => logOf(lb, "exhausted").length > 0);
     expect(logOf(lb, "exhausted")).toEqual([
@@ -84,9 +86,9 @@ describe("the log", () => {
   });
 
   it("says that all are tried again because none was up", async () => {
-    await Promise.all(lb.origins.map((origin) => origin.kill()));
+    await Promise.all(lb.backends.map((backend) => backend.kill()));
     await lb.worker.fetch("/");
-    await Promise.all(lb.origins.map((origin) => origin.start()));
+    await Promise.all(lb.backends.map((backend) => backend.start()));
     await lb.worker.fetch("/", client);
     await until("they are there", () => logOf(lb, "back").length === 3);
     for (const line of logOf(lb, "back")) expect(line).toMatchObject({ reason: "no backend was up", ray: RAY });
@@ -116,16 +118,16 @@ describe("the log", () => {
       "User-Agent": SECRET,
     };
     const options = { headers, method: "POST", body: SECRET };
-    for (const origin of lb.origins) {
-      origin.handler = (_, response) => void response.writeHead(500, { "X-Kind": SECRET }).end(SECRET);
+    for (const backend of lb.backends) {
+      backend.handler = (_, response) => void response.writeHead(500, { "X-Kind": SECRET }).end(SECRET);
     }
     await lb.worker.fetch(path, options);
     await rawFetch(lb.worker, "GET", `/%${SECRET}%E0%A4%A`, headers);
     for (const mode of [{ kind: "reset" }, { kind: "hang", healthStatus: 503 }] as const) {
-      for (const origin of lb.origins) origin.mode = mode;
+      for (const backend of lb.backends) backend.mode = mode;
       await lb.worker.fetch(path, options);
     }
-    await Promise.all(lb.origins.map((origin) => origin.kill()));
+    await Promise.all(lb.backends.map((backend) => backend.kill()));
     await lb.worker.fetch(path, options);
     await handshake(lb.worker, path, { headers });
     const before = logOf(lb, "exhausted").length;

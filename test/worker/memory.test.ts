@@ -1,8 +1,10 @@
-import { createHash } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { Readable } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
 import { beforeEach, describe, expect, it } from "vitest";
-import { boundTo, loadBalancer, noise, sleep } from "../support/fixture.ts";
+import { noise } from "../support/bytes.ts";
+import { boundTo, loadBalancer } from "../support/fixture.ts";
+import { sha1OfStream } from "../support/hashing.ts";
 
 const MIB = 1024 * 1024;
 const GROWTH_MAX_MIB = 64;
@@ -20,8 +22,9 @@ describe.runIf(process.platform === "linux")("the Worker's memory", () => {
     ["with its length", { "Content-Length": 200 * MIB }],
     ["chunked, without a length", { "Transfer-Encoding": "chunked" }],
   ])("grows by less than 64 MiB while 200 MiB are uploaded, %s, and all of it arrives", async (_, framing) => {
-    lb.cf.onRequest = (request, response) => void sleep(200).then(async () => response.end(await digest(request)));
-    const expected = digest(blocks(200 * MIB));
+    lb.cf.onRequest = (request, response) =>
+      void sleep(200).then(async () => response.end(await sha1OfStream(request)));
+    const expected = sha1OfStream(blocks(200 * MIB));
     const grownMib = await growth(async () => {
       const options = { method: "POST", body: blocks(200 * MIB), headers: framing };
       const answer = await lb.worker.fetch("/upload", boundTo("cf", options));
@@ -36,18 +39,18 @@ describe.runIf(process.platform === "linux")("the Worker's memory", () => {
   ])(
     "grows by less than 64 MiB while 500 MiB are downloaded by a client %s, and all of it arrives",
     async (_, options) => {
-      for (const origin of lb.origins) {
-        origin.onRequest = (_request, response) => {
+      for (const backend of lb.backends) {
+        backend.onRequest = (_request, response) => {
           response.writeHead(200, { "Content-Length": 500 * MIB });
           Readable.from(blocks(500 * MIB)).pipe(response);
         };
       }
-      const expected = digest(blocks(500 * MIB));
+      const expected = sha1OfStream(blocks(500 * MIB));
       const grownMib = await growth(async () => {
         const response = await lb.worker.open("/film", options);
         // A player takes what it needs when it needs it: what has piled up by now would be all that the backend could send.
         await sleep(200);
-        expect(await digest(response)).toBe(await expected);
+        expect(await sha1OfStream(response)).toBe(await expected);
       });
       expect(grownMib).toBeLessThan(GROWTH_MAX_MIB);
     },
@@ -58,12 +61,6 @@ async function* blocks(length: number): AsyncGenerator<Buffer> {
   for (let sent = 0; sent < length; sent += BLOCK.length) {
     yield BLOCK.subarray(0, Math.min(BLOCK.length, length - sent));
   }
-}
-
-async function digest(chunks: AsyncIterable<Buffer>): Promise<string> {
-  const hash = createHash("sha1");
-  for await (const chunk of chunks) hash.update(chunk);
-  return hash.digest("hex");
 }
 
 /** By how many MiB the highest resident size of workerd during this lies above what it was before. */

@@ -1,19 +1,19 @@
 import { describe, expect, it } from "vitest";
+import type { Backend } from "../support/backend.ts";
 import { boundTo, IDS, loadBalancer } from "../support/fixture.ts";
-import type { Origin } from "../support/origin.ts";
-import { until } from "../support/worker.ts";
+import { until } from "../support/waiting.ts";
 
 const APPLICATION_ERRORS = [500, 501, 505, 507, 599];
 const UNAVAILABLE = [502, 503, 504];
 const UNREACHABLE = [521, 522, 523, 525, 526, 530];
 const CLOUDFLARE_PAGES = [520, 521, 522, 523, 524, 525, 526, 527, 530];
 
-function everyoneAnswers(origins: readonly Origin[], status: number): void {
-  for (const origin of origins) origin.mode = { kind: "status", status };
+function everyoneAnswers(backends: readonly Backend[], status: number): void {
+  for (const backend of backends) backend.mode = { kind: "status", status };
 }
 
-function everyoneIsWell(origins: readonly Origin[]): void {
-  for (const origin of origins) origin.mode = { kind: "well" };
+function everyoneIsWell(backends: readonly Backend[]): void {
+  for (const backend of backends) backend.mode = { kind: "well" };
 }
 
 describe("a request that every backend fails at", () => {
@@ -23,8 +23,9 @@ describe("a request that every backend fails at", () => {
     "with %i gets the last backend's own answer",
     async (status) => {
       let asked = 0;
-      for (const origin of lb.origins) {
-        origin.handler = (_, response) => void response.writeHead(status, { "X-Kind": "own" }).end(`answer ${++asked}`);
+      for (const backend of lb.backends) {
+        backend.handler = (_, response) =>
+          void response.writeHead(status, { "X-Kind": "own" }).end(`answer ${++asked}`);
       }
       const answer = await lb.worker.fetch("/%E0%A4%A");
       expect(answer).toMatchObject({ status, text: "answer 3" });
@@ -35,17 +36,17 @@ describe("a request that every backend fails at", () => {
   it.each([...APPLICATION_ERRORS, ...UNAVAILABLE, 520, 524, 527, 529])(
     "with %i ejects nobody and moves no session",
     async (status) => {
-      everyoneAnswers(lb.origins, status);
+      everyoneAnswers(lb.backends, status);
       await lb.worker.fetch("/%E0%A4%A");
-      everyoneIsWell(lb.origins);
+      everyoneIsWell(lb.backends);
       for (const id of IDS) expect(await lb.isUp(id)).toBe(true);
       expect(lb.worker.log.filter(({ event }) => event === "ejected")).toEqual([]);
     },
   );
 
   it.each(CLOUDFLARE_PAGES)("with %i gets 502, never Cloudflare's page, which names the backend", async (status) => {
-    for (const origin of lb.origins) {
-      origin.handler = (_, response) => void response.writeHead(status).end(`<h1>${origin.url} is down</h1>`);
+    for (const backend of lb.backends) {
+      backend.handler = (_, response) => void response.writeHead(status).end(`<h1>${backend.url} is down</h1>`);
     }
     const answer = await lb.worker.fetch("/");
     expect(answer.status).toBe(502);
@@ -54,7 +55,7 @@ describe("a request that every backend fails at", () => {
   });
 
   it("gets the answer that is a backend's own, where the later ones are Cloudflare's", async () => {
-    everyoneAnswers(lb.origins, 520);
+    everyoneAnswers(lb.backends, 520);
     lb.cf.mode = { kind: "status", status: 503 };
     expect(await lb.worker.fetch("/", boundTo("cf"))).toMatchObject({ status: 503, text: "cf says 503" });
   });
@@ -84,7 +85,7 @@ describe("a backend that fails where another answers", () => {
     lb.duck.mode = { kind: "status", status: 404 };
     lb.koyeb.mode = { kind: "status", status: 404 };
     expect((await lb.worker.fetch("/", boundTo("cf"))).status).toBe(404);
-    everyoneIsWell(lb.origins);
+    everyoneIsWell(lb.backends);
     expect(await lb.isUp("cf")).toBe(false);
   });
 
@@ -95,13 +96,13 @@ describe("a backend that fails where another answers", () => {
     expect(lb.worker.log.find(({ event }) => event === "back")).toMatchObject({ backend: "cf", reason: "acquitted" });
     lb.cf.mode = { kind: "well" };
     expect(await lb.isUp("cf")).toBe(true);
-    expect(lb.cf.probes).toBe(1);
+    expect(lb.cf.checks).toBe(1);
   });
 
   it.each([404, 429, 500, 503])("stays out after 500 if its health route answers %i", async (healthStatus) => {
     lb.cf.mode = { kind: "status", status: 500, healthStatus };
     await lb.worker.fetch("/", boundTo("cf"));
-    await until("it was asked", () => lb.cf.probes === 1);
+    await until("it was asked", () => lb.cf.checks === 1);
     lb.cf.mode = { kind: "well" };
     for (let i = 0; i < 5; i++) expect(await lb.isUp("cf")).toBe(false);
   });
@@ -111,7 +112,7 @@ describe("a backend that fails where another answers", () => {
     await lb.worker.fetch("/", boundTo("cf"));
     lb.cf.mode = { kind: "well" };
     for (let i = 0; i < 5; i++) expect(await lb.isUp("cf")).toBe(false);
-    expect(lb.cf.probes).toBe(0);
+    expect(lb.cf.checks).toBe(0);
   });
 
   it("is not asked to be acquitted of a reset connection", async () => {
@@ -119,15 +120,15 @@ describe("a backend that fails where another answers", () => {
     await lb.worker.fetch("/", boundTo("cf"));
     lb.cf.onRequest = undefined;
     for (let i = 0; i < 5; i++) expect(await lb.isUp("cf")).toBe(false);
-    expect(lb.cf.probes).toBe(0);
+    expect(lb.cf.checks).toBe(0);
   });
 
   it("has its own answer let go as soon as a later failure replaces it", async () => {
     let asked = 0;
     let letGo = false;
     let answer = () => {};
-    for (const origin of lb.origins) {
-      origin.onRequest = (_, response) => {
+    for (const backend of lb.backends) {
+      backend.onRequest = (_, response) => {
         asked++;
         if (asked === 1) {
           response.on("close", () => {
@@ -152,10 +153,10 @@ describe("a backend that Cloudflare cannot reach", () => {
   const lb = loadBalancer();
 
   it.each(UNREACHABLE)("is ejected even where all others fail too: %i", async (status) => {
-    everyoneAnswers(lb.origins, 500);
+    everyoneAnswers(lb.backends, 500);
     lb.cf.mode = { kind: "status", status };
     expect((await lb.worker.fetch("/", boundTo("cf"))).status).toBe(500);
-    everyoneIsWell(lb.origins);
+    everyoneIsWell(lb.backends);
     expect(await lb.isUp("cf")).toBe(false);
     expect(await lb.isUp("duck")).toBe(true);
     expect(await lb.isUp("koyeb")).toBe(true);
@@ -166,17 +167,17 @@ describe("MAX_RETRIES=1", () => {
   const lb = loadBalancer({ MAX_RETRIES: 1 });
 
   it("allows two attempts", async () => {
-    everyoneAnswers(lb.origins, 503);
+    everyoneAnswers(lb.backends, 503);
     expect((await lb.worker.fetch("/", boundTo("cf"))).status).toBe(503);
-    expect(lb.origins.flatMap(({ seen }) => seen)).toHaveLength(2);
+    expect(lb.backends.flatMap(({ seen }) => seen)).toHaveLength(2);
   });
 
   it.each([500, 503])(
     "ejects whoever failed with %i when the attempts ran out before every backend was asked",
     async (status) => {
-      for (const origin of lb.origins) origin.mode = { kind: "status", status };
+      for (const backend of lb.backends) backend.mode = { kind: "status", status };
       await lb.worker.fetch("/", boundTo("cf"));
-      const asked = lb.origins.filter(({ seen }) => seen.length > 0).map(({ id }) => id);
+      const asked = lb.backends.filter(({ seen }) => seen.length > 0).map(({ id }) => id);
       await until("both are ejected", () => lb.worker.log.filter(({ event }) => event === "ejected").length === 2);
       const ejected = lb.worker.log.filter(({ event }) => event === "ejected").map(({ backend }) => backend);
       expect(ejected.sort()).toEqual(asked.sort());
@@ -184,9 +185,9 @@ describe("MAX_RETRIES=1", () => {
   );
 
   it("finds the third backend with the next request", async () => {
-    everyoneAnswers(lb.origins, 503);
+    everyoneAnswers(lb.backends, 503);
     await lb.worker.fetch("/", boundTo("cf"));
-    const [third] = lb.origins.filter(({ seen }) => seen.length === 0);
+    const [third] = lb.backends.filter(({ seen }) => seen.length === 0);
     if (third) third.mode = { kind: "well" };
     expect(await lb.servedBy(boundTo("cf"))).toBe(third?.id);
   });
@@ -208,21 +209,21 @@ describe("MAX_RETRIES=10", () => {
   const lb = loadBalancer({ MAX_RETRIES: 10, PROBE_AFTER: 50, BACKEND_TIMEOUT: 300 });
 
   it("asks nobody twice who has answered", async () => {
-    everyoneAnswers(lb.origins, 503);
+    everyoneAnswers(lb.backends, 503);
     await lb.worker.fetch("/");
-    expect(lb.origins.map(({ seen }) => seen.length)).toEqual([1, 1, 1]);
+    expect(lb.backends.map(({ seen }) => seen.length)).toEqual([1, 1, 1]);
   });
 
   it("asks nobody twice who stayed silent", async () => {
-    for (const origin of lb.origins) origin.mode = { kind: "hang", healthStatus: 503 };
+    for (const backend of lb.backends) backend.mode = { kind: "hang", healthStatus: 503 };
     expect((await lb.worker.fetch("/")).status).toBe(504);
-    expect(lb.origins.map(({ seen }) => seen.length)).toEqual([1, 1, 1]);
+    expect(lb.backends.map(({ seen }) => seen.length)).toEqual([1, 1, 1]);
   });
 
   it("bounds how often backends are asked that break every connection", async () => {
     let asked = 0;
-    for (const origin of lb.origins) {
-      origin.onRequest = (request) => {
+    for (const backend of lb.backends) {
+      backend.onRequest = (request) => {
         asked++;
         request.socket.resetAndDestroy();
       };
@@ -237,10 +238,10 @@ describe("a connection that breaks", () => {
 
   it("is tried again once all others have been tried", async () => {
     const order: string[] = [];
-    for (const origin of lb.origins) {
-      origin.onRequest = (request, response) => {
-        order.push(origin.id);
-        if (origin.id !== "cf") return void response.writeHead(503).end();
+    for (const backend of lb.backends) {
+      backend.onRequest = (request, response) => {
+        order.push(backend.id);
+        if (backend.id !== "cf") return void response.writeHead(503).end();
         if (order.length === 1) return void request.socket.resetAndDestroy();
         response.end("here again");
       };

@@ -1,6 +1,7 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
-import { boundTo, IDS, loadBalancer, sleep } from "../support/fixture.ts";
-import { until } from "../support/worker.ts";
+import { boundTo, IDS, loadBalancer } from "../support/fixture.ts";
+import { until } from "../support/waiting.ts";
 
 const AN_HOUR_MS = 3_600_000;
 
@@ -21,35 +22,35 @@ describe("a backend whose down time has passed", () => {
   const DOWN_TIME_MS = 300;
   const lb = loadBalancer({ BACKEND_DOWN_TIME: DOWN_TIME_MS });
 
-  it("gets one probe and no user from 40 requests at once", async () => {
+  it("gets one check and no user from 40 requests at once", async () => {
     await ejectCf(lb);
     lb.cf.mode = { kind: "hang" };
     await sleep(DOWN_TIME_MS);
     const served = await Promise.all(Array.from({ length: 40 }, () => lb.servedBy(boundTo("cf"))));
     expect(served).not.toContain("cf");
-    await until("it is probed", () => lb.cf.probes > 0);
-    expect(lb.cf.probes).toBe(1);
+    await until("it is checked", () => lb.cf.checks > 0);
+    expect(lb.cf.checks).toBe(1);
     expect(lb.cf.seen).toHaveLength(1);
   });
 
-  it("gets no second probe while the first is under way", async () => {
+  it("gets no second check while the first is under way", async () => {
     await ejectCf(lb);
     lb.cf.mode = { kind: "hang" };
     await sleep(DOWN_TIME_MS);
     await lb.servedBy(boundTo("cf"));
-    await until("it is probed", () => lb.cf.probes > 0);
+    await until("it is checked", () => lb.cf.checks > 0);
     await sleep(DOWN_TIME_MS); // However short the down time is.
     for (let i = 0; i < 10; i++) await lb.servedBy(boundTo("cf"));
-    expect(lb.cf.probes).toBe(1);
+    expect(lb.cf.checks).toBe(1);
   });
 
-  it("is back within the probe that the next request starts, without a user who tried it out", async () => {
+  it("is back within the check that the next request starts, without a user who tried it out", async () => {
     await ejectCf(lb);
     lb.cf.mode = { kind: "well" };
     await sleep(DOWN_TIME_MS);
     expect(await lb.servedBy(boundTo("cf"))).not.toBe("cf");
     await until("it is back", () => isBack(lb));
-    expect(lb.cf.probes).toBe(1);
+    expect(lb.cf.checks).toBe(1);
     expect(lb.cf.seen).toHaveLength(1);
     expect(await lb.isUp("cf")).toBe(true);
   });
@@ -75,16 +76,16 @@ describe("a backend whose down time has passed", () => {
   });
 });
 
-describe("a backend that is still sick when it is probed", () => {
+describe("a backend that is still sick when it is checked", () => {
   const DOWN_TIME_MS = 1_000;
   const lb = loadBalancer({ BACKEND_DOWN_TIME: DOWN_TIME_MS });
 
-  it("stays out for another down time, with one probe in each", async () => {
+  it("stays out for another down time, with one check in each", async () => {
     await ejectCf(lb);
-    for (const probes of [1, 2]) {
+    for (const checks of [1, 2]) {
       await sleep(DOWN_TIME_MS);
       for (let i = 0; i < 20; i++) expect(await lb.servedBy(boundTo("cf"))).not.toBe("cf");
-      expect(lb.cf.probes).toBe(probes);
+      expect(lb.cf.checks).toBe(checks);
     }
     expect(lb.cf.seen).toHaveLength(1);
     lb.cf.mode = { kind: "well" };
@@ -99,14 +100,14 @@ describe("a backend that hangs", () => {
     lb.cf.mode = { kind: "hang" };
     expect(await lb.servedBy(boundTo("cf"))).not.toBe("cf");
     expect(lb.cf.seen).toHaveLength(1);
-    const probesBefore = lb.cf.probes;
-    const untilMs = Date.now() + 4_500; // Long enough for a lease to end and for the next probe to begin.
+    const checksBefore = lb.cf.checks;
+    const untilMs = Date.now() + 4_500; // Long enough for a lease to end and for the next check to begin.
     while (Date.now() < untilMs) {
       expect(await lb.servedBy(boundTo("cf"))).not.toBe("cf");
       await sleep(20);
     }
     expect(lb.cf.seen).toHaveLength(1);
-    expect(lb.cf.probes - probesBefore).toBe(2);
+    expect(lb.cf.checks - checksBefore).toBe(2);
   });
 });
 
@@ -115,15 +116,15 @@ describe("backends of which none is up", () => {
 
   it("are all tried again by the next request", async () => {
     const home = await lb.servedBy({ ip: "192.0.2.9" });
-    await Promise.all(lb.origins.map((origin) => origin.kill()));
+    await Promise.all(lb.backends.map((backend) => backend.kill()));
     expect((await lb.worker.fetch("/")).status).toBe(502);
-    await Promise.all(lb.origins.map((origin) => origin.start()));
+    await Promise.all(lb.backends.map((backend) => backend.start()));
     expect(await lb.servedBy({ ip: "192.0.2.9" })).toBe(home);
     for (const id of IDS) expect(await lb.isUp(id)).toBe(true);
   });
 
   it("are found by a request however few of them work", async () => {
-    await Promise.all(lb.origins.map((origin) => origin.kill()));
+    await Promise.all(lb.backends.map((backend) => backend.kill()));
     await lb.worker.fetch("/");
     await lb.koyeb.start();
     for (let i = 0; i < 5; i++) expect(await lb.servedBy({ ip: `192.0.2.${i}` })).toBe("koyeb");
@@ -169,17 +170,17 @@ describe("a backend that is out", () => {
     expect(lb.cf.seen).toHaveLength(1);
   });
 
-  it("gets no probe before its time", async () => {
+  it("gets no check before its time", async () => {
     await ejectCf(lb);
     for (let i = 0; i < 20; i++) await lb.servedBy(boundTo("cf"));
-    expect(lb.cf.probes).toBe(0);
+    expect(lb.cf.checks).toBe(0);
   });
 });
 
 describe("BACKEND_DOWN_TIME=0", () => {
   const lb = loadBalancer({ BACKEND_DOWN_TIME: 0, PROBE_AFTER: 100 });
 
-  it("has a backend probed by the very next request", async () => {
+  it("has a backend checked by the very next request", async () => {
     await ejectCf(lb);
     lb.cf.mode = { kind: "well" };
     expect(await lb.servedBy(boundTo("cf"))).not.toBe("cf");
@@ -192,23 +193,23 @@ describe("BACKEND_DOWN_TIME=0", () => {
     lb.cf.mode = { kind: "hang" };
     for (let i = 0; i < 20; i++) expect(await lb.servedBy(boundTo("cf"))).not.toBe("cf");
     expect(lb.cf.seen).toHaveLength(1);
-    expect(lb.cf.probes).toBe(1);
+    expect(lb.cf.checks).toBe(1);
   });
 });
 
 describe("HEALTH_CHECK_PATH", () => {
   const lb = loadBalancer({ BACKEND_DOWN_TIME: 0, HEALTH_CHECK_PATH: "/healthz?full=1" });
 
-  it("is what a probe asks, with nothing of the user's request", async () => {
+  it("is what a check asks, with nothing of the user's request", async () => {
     await ejectCf(lb);
     lb.cf.mode = { kind: "well" };
     const headers = { Authorization: "Basic dXNlcg==", Cookie: "aiostreams_backend=cf; theme=dark" };
     await lb.servedBy({ ip: "192.0.2.1", headers });
     await until("it is back", () => isBack(lb));
-    const [probe] = lb.cf.seen.filter(({ url }) => url === "/healthz?full=1");
-    expect(probe?.method).toBe("GET");
+    const [check] = lb.cf.seen.filter(({ url }) => url === "/healthz?full=1");
+    expect(check?.method).toBe("GET");
     for (const name of ["authorization", "cookie", "x-forwarded-for", "x-real-ip", "cf-connecting-ip"]) {
-      expect(probe?.headers[name]).toBeUndefined();
+      expect(check?.headers[name]).toBeUndefined();
     }
   });
 

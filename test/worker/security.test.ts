@@ -1,20 +1,11 @@
 import { once } from "node:events";
 import { afterEach, beforeEach, describe, expect, inject, it } from "vitest";
-import {
-  boundTo,
-  handshake,
-  head,
-  IDS,
-  inTime,
-  loadBalancer,
-  noise,
-  pieces,
-  rawConnection,
-  rawFetch,
-  SECRET,
-} from "../support/fixture.ts";
-import { type Echo, type Handler, Origin } from "../support/origin.ts";
-import { type LogLine, PRIMARY_DOMAIN, until, Worker } from "../support/worker.ts";
+import { Backend, type Echo, type Handler } from "../support/backend.ts";
+import { noise, pieces } from "../support/bytes.ts";
+import { boundTo, IDS, loadBalancer, SECRET } from "../support/fixture.ts";
+import { handshake, head, rawConnection, rawFetch } from "../support/raw-http.ts";
+import { inTime, until } from "../support/waiting.ts";
+import { type LogLine, PRIMARY_DOMAIN, Worker } from "../support/worker.ts";
 
 const IP = "192.0.2.1";
 const SESSION_COOKIE = /^aiostreams_backend=(cf|duck|koyeb); Path=\/; HttpOnly; Secure; SameSite=Lax; Max-Age=86400$/;
@@ -22,11 +13,11 @@ const SESSION_COOKIE = /^aiostreams_backend=(cf|duck|koyeb); Path=\/; HttpOnly; 
 describe("what it keeps out", () => {
   const lb = loadBalancer();
   /** A server that no variable names. */
-  let stranger: Origin;
+  let stranger: Backend;
   const strangerHost = () => `127.0.0.1:${stranger.port}`;
 
   beforeEach(async () => {
-    stranger = await new Origin("stranger").start();
+    stranger = await new Backend("stranger").start();
   });
 
   afterEach(async () => {
@@ -78,10 +69,10 @@ describe("what it keeps out", () => {
     expect(status).toBe(200);
     const echo = JSON.parse(text) as Echo;
     expect(echo.headers["x-forwarded-host"]).toBe(PRIMARY_DOMAIN);
-    expect(lb.origins.map(({ port }) => `127.0.0.1:${port}`)).toContain(echo.headers.host);
+    expect(lb.backends.map(({ port }) => `127.0.0.1:${port}`)).toContain(echo.headers.host);
 
     expect((await lb.worker.fetch("/", { host: strangerHost() })).status).toBe(421);
-    expect(lb.origins.flatMap(({ seen }) => seen)).toHaveLength(1);
+    expect(lb.backends.flatMap(({ seen }) => seen)).toHaveLength(1);
   });
 
   it("is led to no server by a cookie that names none of its backends, and takes it for no cookie", async () => {
@@ -137,9 +128,9 @@ describe("what it keeps out", () => {
     expect(redirect.location).toBe(`https://${PRIMARY_DOMAIN}${path}`);
     expect(redirect.text).not.toMatch(/^(set-cookie|x-injected)/im);
 
-    for (const origin of lb.origins) {
-      origin.handler = (request, response) =>
-        void response.writeHead(302, { Location: origin.url + request.url }).end();
+    for (const backend of lb.backends) {
+      backend.handler = (request, response) =>
+        void response.writeHead(302, { Location: backend.url + request.url }).end();
     }
     const rewritten = await rawFetch(lb.worker, "GET", path);
     expect(rewritten.location).toBe(`https://${PRIMARY_DOMAIN}${path}`);
@@ -217,7 +208,7 @@ describe("what it keeps to itself", () => {
     expect((await secretive()).status).toBe(200);
     await Promise.all([lb.duck.kill(), lb.koyeb.kill()]);
     expect((await secretive()).status).toBe(502);
-    await Promise.all(lb.origins.map((origin) => origin.start()));
+    await Promise.all(lb.backends.map((backend) => backend.start()));
     await until("the log tells of all events", async () => {
       await secretive();
       return ["ejected", "failover", "exhausted", "back"].every((event) => events().has(event));
@@ -226,7 +217,7 @@ describe("what it keeps to itself", () => {
     const { output } = lb.worker;
     expect(output).not.toContain(SECRET);
     expect(output).not.toContain("/stremio");
-    for (const { port } of lb.origins) expect(output).not.toContain(String(port));
+    for (const { port } of lb.backends) expect(output).not.toContain(String(port));
     for (const line of lb.worker.log) {
       for (const field of Object.keys(line)) {
         expect(["event", "backend", "reason", "status", "attempt", "ray"]).toContain(field);
@@ -236,7 +227,7 @@ describe("what it keeps to itself", () => {
 
   it("names no backend's address in the session cookie or in an answer of its own", async () => {
     const names = () =>
-      new RegExp(["127\\.0\\.0\\.1", "localhost", ...lb.origins.map(({ port }) => String(port))].join("|"));
+      new RegExp(["127\\.0\\.0\\.1", "localhost", ...lb.backends.map(({ port }) => String(port))].join("|"));
     const all = async (path: string, headers = {}) => (await rawFetch(lb.worker, "GET", path, headers)).text;
 
     const served = await lb.worker.fetch("/", { ip: IP });
@@ -247,12 +238,12 @@ describe("what it keeps to itself", () => {
     expect(await all("/", { Host: "evil.example" })).not.toMatch(names());
     expect(await all("/", { "Test-Scheme": "http" })).not.toMatch(names());
 
-    for (const origin of lb.origins) origin.mode = { kind: "hang" };
+    for (const backend of lb.backends) backend.mode = { kind: "hang" };
     const timeout = await all("/");
     expect(timeout).toMatch(/^HTTP\/1.1 504/);
     expect(timeout).not.toMatch(names());
 
-    await Promise.all(lb.origins.map((origin) => origin.kill()));
+    await Promise.all(lb.backends.map((backend) => backend.kill()));
     const unreachable = await all("/");
     expect(unreachable).toMatch(/^HTTP\/1.1 502/);
     expect(unreachable).not.toMatch(names());
@@ -260,20 +251,20 @@ describe("what it keeps to itself", () => {
 
   it.each([520, 521, 522, 523, 524, 525, 526, 527, 530])("relays no error page of Cloudflare's: %i", async (status) => {
     const page = `<title>${PRIMARY_DOMAIN} | ${status}</title> the host secret-backend.example is not reachable`;
-    for (const origin of lb.origins) origin.handler = (_, response) => void response.writeHead(status).end(page);
+    for (const backend of lb.backends) backend.handler = (_, response) => void response.writeHead(status).end(page);
     const answer = await lb.worker.fetch("/", { ip: IP });
     expect(answer.status).toBe(502);
     expect(answer.text).not.toContain("secret-backend");
   });
 
   it("rewrites a redirect that would tell a client the backend's address", async () => {
-    for (const origin of lb.origins) {
-      origin.handler = (_, response) =>
-        void response.writeHead(302, { Location: `${origin.url}/configure?a=1#b` }).end();
+    for (const backend of lb.backends) {
+      backend.handler = (_, response) =>
+        void response.writeHead(302, { Location: `${backend.url}/configure?a=1#b` }).end();
     }
     const { location, text } = await rawFetch(lb.worker, "GET", "/");
     expect(location).toBe(`https://${PRIMARY_DOMAIN}/configure?a=1#b`);
-    for (const { port } of lb.origins) expect(text).not.toContain(String(port));
+    for (const { port } of lb.backends) expect(text).not.toContain(String(port));
   });
 });
 
@@ -301,11 +292,11 @@ describe("one client alone", () => {
 
   /** Answers the attacker's path like this, and everybody else's as ever. */
   function misbehave(handler: Handler): void {
-    for (const origin of lb.origins) {
-      origin.handler = (request, response, body) =>
+    for (const backend of lb.backends) {
+      backend.handler = (request, response, body) =>
         request.url === "/attack"
           ? handler(request, response, body)
-          : void response.end(JSON.stringify({ id: origin.id }));
+          : void response.end(JSON.stringify({ id: backend.id }));
     }
   }
 
@@ -355,7 +346,7 @@ describe("one client alone", () => {
       await until("the request has come", () => reached >= i);
       socket.resetAndDestroy();
     }
-    await until("nobody is asked any more", () => lb.origins.every(({ connections }) => connections.size <= 1));
+    await until("nobody is asked any more", () => lb.backends.every(({ connections }) => connections.size <= 1));
     await expectHarmless();
   });
 
@@ -370,10 +361,10 @@ describe("one client alone", () => {
   });
 
   it("evicts nobody by a body that is too large for every backend", async () => {
-    for (const origin of lb.origins) {
-      origin.onRequest = (request, response) => {
+    for (const backend of lb.backends) {
+      backend.onRequest = (request, response) => {
         if (request.url === "/attack") response.writeHead(413, { Connection: "close" }).end("too large");
-        else response.end(JSON.stringify({ id: origin.id }));
+        else response.end(JSON.stringify({ id: backend.id }));
       };
     }
     for (let i = 0; i < 5; i++) {

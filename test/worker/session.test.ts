@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { boundTo, handshake, IDS, type Id, loadBalancer } from "../support/fixture.ts";
+import { boundTo, IDS, type Id, loadBalancer } from "../support/fixture.ts";
+import { handshake } from "../support/raw-http.ts";
 import type { Answer } from "../support/worker.ts";
 
 const ATTRIBUTES = "Path=/; HttpOnly; Secure; SameSite=Lax; Max-Age=86400";
@@ -34,7 +35,7 @@ describe("the session cookie", () => {
   });
 
   it.each([200, 201, 204, 206, 302, 304, 400, 404, 429, 499])("is set on a %i", async (status) => {
-    for (const origin of lb.origins) origin.handler = (_, response) => void response.writeHead(status).end();
+    for (const backend of lb.backends) backend.handler = (_, response) => void response.writeHead(status).end();
     expect((await lb.worker.fetch("/")).session).toBeDefined();
   });
 
@@ -50,8 +51,8 @@ describe("the session cookie", () => {
 
   it("stands beside the application's own cookies", async () => {
     const own = ["theme=dark; Path=/", "id=a%20b; HttpOnly"];
-    for (const origin of lb.origins) {
-      origin.handler = (_, response) => void response.writeHead(200, { "Set-Cookie": own }).end();
+    for (const backend of lb.backends) {
+      backend.handler = (_, response) => void response.writeHead(200, { "Set-Cookie": own }).end();
     }
     const cookies = (await lb.worker.fetch("/")).headers["set-cookie"] ?? [];
     expect(cookies.slice(0, 2)).toEqual(own);
@@ -59,14 +60,14 @@ describe("the session cookie", () => {
   });
 
   it("stands beside the application's own cookies on a 101", async () => {
-    for (const origin of lb.origins) origin.upgradeHeaders = ["Set-Cookie: theme=dark", "Set-Cookie: id=1"];
+    for (const backend of lb.backends) backend.upgradeHeaders = ["Set-Cookie: theme=dark", "Set-Cookie: id=1"];
     const cookies = (await handshake(lb.worker, "/socket")).headers["set-cookie"] ?? [];
     expect(cookies.slice(0, 2)).toEqual(["theme=dark", "id=1"]);
     expect(cookies).toHaveLength(3);
   });
 
   it.each([500, 501, 502, 503, 504, 505, 599])("is never set on a %i", async (status) => {
-    for (const origin of lb.origins) origin.mode = { kind: "status", status };
+    for (const backend of lb.backends) backend.mode = { kind: "status", status };
     const answer = await lb.worker.fetch("/");
     expect(answer.status).toBe(status);
     expect(answer.headers["set-cookie"]).toBeUndefined();
@@ -75,7 +76,7 @@ describe("the session cookie", () => {
   it("is never set on an answer of the Worker's own", async () => {
     const foreign = await lb.worker.fetch("/", { host: "elsewhere.example.net" });
     const insecure = await lb.worker.fetch("/", { scheme: "http" });
-    await Promise.all(lb.origins.map((origin) => origin.kill()));
+    await Promise.all(lb.backends.map((backend) => backend.kill()));
     const unreachable = await lb.worker.fetch("/");
     expect([foreign.status, insecure.status, unreachable.status]).toEqual([421, 301, 502]);
     for (const { headers } of [foreign, insecure, unreachable]) expect(headers["set-cookie"]).toBeUndefined();

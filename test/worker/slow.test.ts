@@ -1,10 +1,14 @@
 import { once } from "node:events";
 import type { Socket } from "node:net";
 import { text } from "node:stream/consumers";
+import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
-import { boundTo, handshake, inTime, loadBalancer, noise, sha256, sleep } from "../support/fixture.ts";
-import type { Echo } from "../support/origin.ts";
-import { until } from "../support/worker.ts";
+import type { Echo } from "../support/backend.ts";
+import { noise } from "../support/bytes.ts";
+import { boundTo, loadBalancer } from "../support/fixture.ts";
+import { sha256 } from "../support/hashing.ts";
+import { handshake } from "../support/raw-http.ts";
+import { inTime, until } from "../support/waiting.ts";
 
 const PROBE_AFTER_MS = 100;
 
@@ -15,7 +19,7 @@ describe("an answer that takes 10 s, with every setting as it is delivered", () 
     lb.cf.mode = { kind: "slow", ms: 10_000 };
     expect(await lb.servedBy(boundTo("cf"))).toBe("cf");
     expect(lb.cf.seen).toHaveLength(1);
-    expect(lb.cf.probes).toBeGreaterThan(0);
+    expect(lb.cf.checks).toBeGreaterThan(0);
     expect([...lb.duck.seen, ...lb.koyeb.seen]).toEqual([]);
     expect(lb.worker.log).toEqual([]);
   });
@@ -30,7 +34,7 @@ describe("a slow answer from a backend that is well", () => {
     const answer = await lb.worker.fetch("/slow", boundTo("cf", { method, body: "x".repeat(10) }));
     expect(JSON.parse(answer.text)).toMatchObject({ id: "cf", method, bytes: 10 });
     expect(lb.cf.seen).toHaveLength(1);
-    expect(lb.cf.probes).toBeGreaterThan(1);
+    expect(lb.cf.checks).toBeGreaterThan(1);
     expect([...lb.duck.seen, ...lb.koyeb.seen]).toEqual([]);
     expect(lb.worker.log).toEqual([]);
   });
@@ -46,7 +50,7 @@ describe("a slow answer from a backend that is well", () => {
     lb.cf.onRequest = (_, response) => void setTimeout(() => response.end("at last"), SLOW_MS);
     lb.cf.mode = { kind: "status", status: 404 };
     expect((await lb.worker.fetch("/slow", boundTo("cf"))).text).toBe("at last");
-    expect(lb.cf.probes).toBeGreaterThan(1);
+    expect(lb.cf.checks).toBeGreaterThan(1);
   });
 
   it("keeps nobody else from that backend", async () => {
@@ -56,7 +60,7 @@ describe("a slow answer from a backend that is well", () => {
       else answer();
     };
     const slow = lb.worker.fetch("/slow", boundTo("cf"));
-    await until("it is being asked about", () => lb.cf.probes > 1);
+    await until("it is being asked about", () => lb.cf.checks > 1);
     expect(await lb.isUp("cf")).toBe(true);
     expect((await slow).status).toBe(200);
   });
@@ -65,19 +69,19 @@ describe("a slow answer from a backend that is well", () => {
 describe("a lone backend that is slow", () => {
   const lb = loadBalancer({ BACKEND_DUCK: "", BACKEND_KOYEB: "", PROBE_AFTER: 50 });
 
-  it("is waited for without a probe, since there is nothing better to do", async () => {
+  it("is waited for without a check, since there is nothing better to do", async () => {
     lb.cf.mode = { kind: "slow", ms: 1_000 };
     expect(await lb.servedBy()).toBe("cf");
-    expect(lb.cf.probes).toBe(0);
+    expect(lb.cf.checks).toBe(0);
   });
 });
 
 describe("an answer that comes in time", () => {
   const lb = loadBalancer();
 
-  it("costs no probe", async () => {
+  it("costs no check", async () => {
     for (let i = 0; i < 20; i++) await lb.servedBy({ ip: `192.0.2.${i}` });
-    expect(lb.origins.map(({ probes }) => probes)).toEqual([0, 0, 0]);
+    expect(lb.backends.map(({ checks }) => checks)).toEqual([0, 0, 0]);
   });
 });
 
@@ -101,7 +105,7 @@ describe("a backend that is silent, its health route failing", () => {
     lb.cf.mode = { kind: "hang", healthStatus: 503 };
     const { statusCode, headers } = await handshake(lb.worker, "/socket", boundTo("cf"));
     expect(statusCode).toBe(101);
-    expect(headers["x-served-by-origin"]).not.toBe("cf");
+    expect(headers["x-served-by-backend"]).not.toBe("cf");
   });
 
   it("gets no say any more when it answers after all", async () => {
@@ -110,7 +114,7 @@ describe("a backend that is silent, its health route failing", () => {
       answerLate = () => response.writeHead(200).end("too late");
     };
     lb.cf.mode = { kind: "hang", healthStatus: 503 };
-    for (const origin of [lb.duck, lb.koyeb]) origin.mode = { kind: "slow", ms: 500 };
+    for (const backend of [lb.duck, lb.koyeb]) backend.mode = { kind: "slow", ms: 500 };
     const answer = lb.worker.fetch("/", boundTo("cf"));
     await until("another is asked", () => lb.duck.seen.length + lb.koyeb.seen.length > 0);
     answerLate();
@@ -152,9 +156,9 @@ describe("BACKEND_TIMEOUT", () => {
   });
 
   it("is answered 504 when no backend sends headers", async () => {
-    for (const origin of lb.origins) origin.mode = { kind: "hang", healthy: true };
+    for (const backend of lb.backends) backend.mode = { kind: "hang", healthy: true };
     expect((await lb.worker.fetch("/")).status).toBe(504);
-    expect(lb.origins.map(({ seen }) => seen.length)).toEqual([1, 1, 1]);
+    expect(lb.backends.map(({ seen }) => seen.length)).toEqual([1, 1, 1]);
   });
 });
 
@@ -166,8 +170,8 @@ describe.each([
   const LONG_MS = 1_000;
 
   it("a body that comes slowly", async () => {
-    for (const origin of lb.origins) {
-      origin.handler = async (_request, response) => {
+    for (const backend of lb.backends) {
+      backend.handler = async (_request, response) => {
         response.writeHead(200, { "Content-Length": 10 });
         for (let i = 0; i < 10; i++) {
           response.write(String(i));
@@ -180,8 +184,8 @@ describe.each([
   });
 
   it("a body that is silent for long", async () => {
-    for (const origin of lb.origins) {
-      origin.handler = async (_request, response) => {
+    for (const backend of lb.backends) {
+      backend.handler = async (_request, response) => {
         response.writeHead(200).write("the beginning");
         await sleep(LONG_MS);
         response.end(", the end");
@@ -191,8 +195,8 @@ describe.each([
   });
 
   it("events that are rare", async () => {
-    for (const origin of lb.origins) {
-      origin.handler = async (_request, response) => {
+    for (const backend of lb.backends) {
+      backend.handler = async (_request, response) => {
         response.writeHead(200, { "Content-Type": "text/event-stream" }).write("data: 1\n\n");
         await sleep(LONG_MS);
         response.end("data: 2\n\n");
@@ -210,15 +214,15 @@ describe.each([
     webSocket.close();
   });
 
-  it("and no probe is sent", async () => {
-    for (const origin of lb.origins) {
-      origin.handler = async (_request, response) => {
+  it("and no check is sent", async () => {
+    for (const backend of lb.backends) {
+      backend.handler = async (_request, response) => {
         response.writeHead(200).write("the beginning");
         await sleep(LONG_MS);
         response.end();
       };
     }
     await inTime(20_000, "the answer", lb.worker.fetch("/film", client));
-    expect(lb.origins.map(({ probes }) => probes)).toEqual([0, 0, 0]);
+    expect(lb.backends.map(({ checks }) => checks)).toEqual([0, 0, 0]);
   });
 });

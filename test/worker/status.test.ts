@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import type { Snapshot } from "../../src/status-page.ts";
-import { boundTo, handshake, IDS, inTime, loadBalancer } from "../support/fixture.ts";
-import { until } from "../support/worker.ts";
+import { boundTo, IDS, loadBalancer } from "../support/fixture.ts";
+import { handshake } from "../support/raw-http.ts";
+import { inTime, until } from "../support/waiting.ts";
 
 const PATH = "/lb-status-8f3a";
 const ON = { STATUS_PATH: PATH };
@@ -16,9 +17,9 @@ describe("the status page", () => {
   it("is off unless it is asked for: its path belongs to the application", async () => {
     expect(await lb.worker.fetch(PATH)).toMatchObject({
       status: 200,
-      headers: { "x-served-by-origin": expect.any(String) },
+      headers: { "x-served-by-backend": expect.any(String) },
     });
-    expect(lb.origins.map(({ probes }) => probes)).toEqual([0, 0, 0]);
+    expect(lb.backends.map(({ checks }) => checks)).toEqual([0, 0, 0]);
   });
 });
 
@@ -26,20 +27,20 @@ describe("the status page that is on", () => {
   const lb = loadBalancer(ON);
   const status = statusOf(lb);
 
-  it("shows every backend by its id, probed just now, and never asks the application", async () => {
+  it("shows every backend by its id, checked just now, and never asks the application", async () => {
     const { status: code, headers, text } = await lb.worker.fetch(PATH);
     expect([code, headers["content-type"]]).toEqual([200, "text/html; charset=utf-8"]);
     for (const id of IDS) expect(text).toContain(`<h3>${id}</h3>`);
     expect(text.match(/answers 200 in \d+ ms/g)).toHaveLength(3);
-    expect(lb.origins.map(({ probes, seen }) => [probes, seen.length])).toEqual(Array(3).fill([1, 0]));
+    expect(lb.backends.map(({ checks, seen }) => [checks, seen.length])).toEqual(Array(3).fill([1, 0]));
   });
 
   it("takes exactly its path from the application", async () => {
     for (const path of [`${PATH}/`, `${PATH}x`, `/${PATH}`, PATH.toUpperCase(), `/?${PATH}`]) {
       const { headers } = await lb.worker.fetch(path);
-      expect(headers["x-served-by-origin"], path).toBeDefined();
+      expect(headers["x-served-by-backend"], path).toBeDefined();
     }
-    expect(lb.origins.map(({ probes }) => probes)).toEqual([0, 0, 0]);
+    expect(lb.backends.map(({ checks }) => checks)).toEqual([0, 0, 0]);
   });
 
   it("is served on the public domain over HTTPS only", async () => {
@@ -52,7 +53,7 @@ describe("the status page that is on", () => {
     expect([head.status, head.body.length]).toEqual([200, 0]);
     const post = await lb.worker.fetch(PATH, { method: "POST", body: "x" });
     expect([post.status, post.headers.allow]).toEqual([405, "GET, HEAD"]);
-    expect(lb.origins.flatMap(({ seen }) => seen)).toEqual([]);
+    expect(lb.backends.flatMap(({ seen }) => seen)).toEqual([]);
   });
 
   it("is JSON for a client that prefers it", async () => {
@@ -74,7 +75,7 @@ describe("the status page that is on", () => {
       const { text, rawHeaders } = await lb.worker.fetch(PATH + query);
       const all = text + rawHeaders.join("\n");
       expect(all).not.toMatch(/127\.0\.0\.1|example/);
-      for (const { port } of lb.origins) expect(all).not.toContain(String(port));
+      for (const { port } of lb.backends) expect(all).not.toContain(String(port));
     }
   });
 
@@ -93,31 +94,31 @@ describe("the status page that is on", () => {
     expect(text).toContain("No backend answers");
   });
 
-  it("probes side by side: three silent backends take as long as one", async () => {
-    for (const origin of lb.origins) origin.mode = { kind: "hang" };
+  it("checks side by side: three silent backends take as long as one", async () => {
+    for (const backend of lb.backends) backend.mode = { kind: "hang" };
     const { status: code } = await inTime(5_000, "the page", lb.worker.fetch(PATH));
     expect(code).toBe(503);
   });
 
-  it("cannot be used to hammer a backend: forty requests at once make one probe of each", async () => {
+  it("cannot be used to hammer a backend: forty requests at once make one check of each", async () => {
     const answers = await Promise.all(Array.from({ length: 40 }, () => lb.worker.fetch(PATH)));
     expect(answers.map((answer) => answer.status)).toEqual(Array(40).fill(200));
     await lb.worker.fetch(PATH);
-    expect(lb.origins.map(({ probes }) => probes)).toEqual([1, 1, 1]);
+    expect(lb.backends.map(({ checks }) => checks)).toEqual([1, 1, 1]);
   });
 
-  it("waits for nobody else's probes, and outlives a visitor that leaves during his", async () => {
-    for (const origin of lb.origins) origin.mode = { kind: "hang" };
+  it("waits for nobody else's checks, and outlives a visitor that leaves during his", async () => {
+    for (const backend of lb.backends) backend.mode = { kind: "hang" };
     const leaving = new AbortController();
     const first = lb.worker.fetch(PATH, { signal: leaving.signal });
     first.catch(() => {});
-    await until("the probes are under way", () => lb.origins.every(({ probes }) => probes === 1));
+    await until("the checks are under way", () => lb.backends.every(({ checks }) => checks === 1));
     const second = await inTime(1_000, "the second visitor's page", status());
     expect(second.backends.map(({ isBeingProbed }) => isBeingProbed)).toEqual([true, true, true]);
     leaving.abort();
     await expect(first).rejects.toThrow();
-    for (const origin of lb.origins) origin.mode = { kind: "well" };
-    await until("the page has probed again", async () =>
+    for (const backend of lb.backends) backend.mode = { kind: "well" };
+    await until("the page has checked again", async () =>
       (await status()).backends.every(({ probe }) => probe !== null),
     );
   });
@@ -158,7 +159,7 @@ describe("the status page that is on", () => {
   });
 });
 
-describe("a backend that waits for a probe", () => {
+describe("a backend that waits for a check", () => {
   const lb = loadBalancer({ ...ON, BACKEND_DOWN_TIME: 0 });
   const status = statusOf(lb);
 
@@ -180,7 +181,7 @@ describe("a backend that waits for a probe", () => {
     await lb.servedBy(boundTo("cf"));
     expect((await status()).backends[0]).toMatchObject({ state: "waiting for a probe", answers: false });
     await lb.cf.start();
-    await until("a request's own probe has brought it back", () => lb.isUp("cf"));
+    await until("a request's own check has brought it back", () => lb.isUp("cf"));
   });
 });
 
@@ -191,13 +192,13 @@ describe("the header that names the backend", () => {
     const { headers, text } = await lb.worker.fetch("/who");
     expect(headers["x-served-by"]).toBe(JSON.parse(text).id);
     expect((await handshake(lb.worker, "/ws", boundTo("koyeb"))).headers["x-served-by"]).toBe("koyeb");
-    for (const origin of lb.origins) origin.mode = { kind: "status", status: 503 };
+    for (const backend of lb.backends) backend.mode = { kind: "status", status: 503 };
     const refused = await lb.worker.fetch("/who");
     expect([refused.status, refused.text]).toEqual([503, `${refused.headers["x-served-by"]} says 503`]);
   });
 
   it("stands on no answer of the Worker's own", async () => {
-    await Promise.all(lb.origins.map((origin) => origin.kill()));
+    await Promise.all(lb.backends.map((backend) => backend.kill()));
     const { status: code, headers } = await lb.worker.fetch("/who");
     expect([code, headers["x-served-by"]]).toEqual([502, undefined]);
   });

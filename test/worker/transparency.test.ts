@@ -2,9 +2,13 @@ import { once } from "node:events";
 import { STATUS_CODES } from "node:http";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
-import { boundTo, loadBalancer, noise, rawFetch, sha256 } from "../support/fixture.ts";
-import type { Echo, Handler } from "../support/origin.ts";
-import { type Options, PRIMARY_DOMAIN, until } from "../support/worker.ts";
+import type { Echo, Handler } from "../support/backend.ts";
+import { noise } from "../support/bytes.ts";
+import { boundTo, loadBalancer } from "../support/fixture.ts";
+import { sha256 } from "../support/hashing.ts";
+import { rawFetch } from "../support/raw-http.ts";
+import { until } from "../support/waiting.ts";
+import { type Options, PRIMARY_DOMAIN } from "../support/worker.ts";
 
 /** An answer that gets a session cookie is copied, and one that needs none is handed on: both have to come out the same. */
 const CLIENTS: readonly (readonly [string, Options])[] = [
@@ -16,7 +20,7 @@ describe.each(CLIENTS)("what the backend answers reaches %s as it is", (_, clien
   const lb = loadBalancer();
 
   function everyBackend(handler: Handler): void {
-    for (const origin of lb.origins) origin.handler = handler;
+    for (const backend of lb.backends) backend.handler = handler;
   }
 
   const CLIENT_ERRORS = Object.keys(STATUS_CODES)
@@ -30,7 +34,7 @@ describe.each(CLIENTS)("what the backend answers reaches %s as it is", (_, clien
       expect(answer).toMatchObject({ status, text: "not like that" });
       expect(answer.headers["x-kind"]).toBe("own");
     }
-    expect(lb.origins.filter(({ seen }) => seen.length > 0)).toHaveLength(1);
+    expect(lb.backends.filter(({ seen }) => seen.length > 0)).toHaveLength(1);
     expect(lb.worker.log).toEqual([]);
   });
 
@@ -80,7 +84,7 @@ describe.each(CLIENTS)("what the backend answers reaches %s as it is", (_, clien
       ...client,
       headers: { Range: "bytes=1000-1999", ...client.headers },
     });
-    expect(lb.origins.flatMap(({ seen }) => seen).map((seen) => seen.headers.range)).toEqual(["bytes=1000-1999"]);
+    expect(lb.backends.flatMap(({ seen }) => seen).map((seen) => seen.headers.range)).toEqual(["bytes=1000-1999"]);
     expect(answer.status).toBe(206);
     expect(answer.headers).toMatchObject({ "content-range": "bytes 1000-1999/5000", "content-length": "1000" });
     expect(sha256(answer.body)).toBe(sha256(film.subarray(1000, 2000)));
@@ -341,7 +345,7 @@ describe("a request", () => {
     lb.cf.mode = { kind: "status", status: 503 };
     const options = boundTo("cf", { ip: "192.0.2.44", headers: { "X-Forwarded-For": "1.2.3.4", "X-Odd": "1" } });
     const { id } = JSON.parse((await lb.worker.fetch("/", options)).text) as Echo;
-    const at = (origin: typeof lb.cf) => ({ ...origin.seen[0]?.headers, host: "" });
+    const at = (backend: typeof lb.cf) => ({ ...backend.seen[0]?.headers, host: "" });
     expect(at(id === "duck" ? lb.duck : lb.koyeb)).toEqual(at(lb.cf));
   });
 

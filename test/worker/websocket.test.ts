@@ -2,8 +2,12 @@ import { once } from "node:events";
 import { text } from "node:stream/consumers";
 import { describe, expect, it } from "vitest";
 import type { RawData, WebSocket } from "ws";
-import { boundTo, handshake, head, loadBalancer, noise, rawConnection, sha256, UPGRADE } from "../support/fixture.ts";
-import { until, type WebSocketOptions } from "../support/worker.ts";
+import { noise } from "../support/bytes.ts";
+import { boundTo, loadBalancer } from "../support/fixture.ts";
+import { sha256 } from "../support/hashing.ts";
+import { handshake, head, rawConnection, UPGRADE } from "../support/raw-http.ts";
+import { until } from "../support/waiting.ts";
+import type { WebSocketOptions } from "../support/worker.ts";
 
 type Closed = [code: number, reason: Buffer];
 
@@ -144,7 +148,7 @@ describe("a WebSocket", () => {
   });
 
   it("is answered 502 when every backend refuses", async () => {
-    await Promise.all(lb.origins.map((origin) => origin.kill()));
+    await Promise.all(lb.backends.map((backend) => backend.kill()));
     expect((await handshake(lb.worker, "/socket")).statusCode).toBe(502);
   });
 

@@ -2,6 +2,6 @@
 export default {
   fetch(request, env) {
     const { url } = request;
-    return fetch(`http://${env.ORIGIN_HOST}${url.slice(url.indexOf("/", "https://".length))}`, request);
+    return fetch(`http://${env.BACKEND_HOST}${url.slice(url.indexOf("/", "https://".length))}`, request);
   },
 };

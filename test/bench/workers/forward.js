@@ -3,7 +3,7 @@ export default {
   fetch(request, env) {
     const url = new URL(request.url);
     url.protocol = "http:";
-    url.host = env.ORIGIN_HOST;
+    url.host = env.BACKEND_HOST;
     return fetch(new Request(url, request));
   },
 };

@@ -1,8 +1,9 @@
-/** One of the three servers of a chaos run: an `Origin` in a process of its own whose answers prove what it was asked. */
+/** One of the three backends of a chaos run: an `Backend` in a process of its own whose answers prove what it was asked. */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { type Mode, Origin } from "../support/origin.ts";
-import { obeyOrders } from "../support/origin-process.ts";
-import { payloadOf, sha256 } from "./payload.ts";
+import { Backend, type Mode } from "../support/backend.ts";
+import { obeyOrders } from "../support/backend-process.ts";
+import { sha256 } from "../support/hashing.ts";
+import { payloadOf } from "./payload.ts";
 
 /** `hold`: sends headers and half of the body; the rest follows with the next order. */
 export type Order = Mode | { readonly kind: "hold" };
@@ -11,23 +12,23 @@ let holding = false;
 let held: (() => void)[] = [];
 
 const [, , id = "", port] = process.argv;
-const origin = await new Origin(id, answer).start(Number(port));
+const backend = await new Backend(id, answer).start(Number(port));
 obeyOrders<Order>((order) => {
   holding = order.kind === "hold";
-  origin.mode = order.kind === "hold" ? { kind: "well" } : order;
+  backend.mode = order.kind === "hold" ? { kind: "well" } : order;
   for (const release of held) release();
   held = [];
 });
 
 /** A POST gets its own body back, everything else the bytes that its query asks for. */
 function answer(request: IncomingMessage, response: ServerResponse, body: Buffer): void {
-  origin.seen.length = 0; // Nobody asks for it here, and it would grow for ever.
+  backend.seen.length = 0; // Nobody asks for it here, and it would grow for ever.
   const { method = "", url = "" } = request;
   const payload = method === "POST" ? body : payloadOf(url);
   response.writeHead(200, {
     "Content-Type": "application/octet-stream",
     "Content-Length": payload.length,
-    "X-Served-By-Origin": id,
+    "X-Served-By-Backend": id,
     "X-Method": method,
     "X-Url": url,
     "X-Body-Sha256": sha256(body),

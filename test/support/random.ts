@@ -32,6 +32,17 @@ export class Random {
       .map(({ item }) => item);
   }
 
+  bytes(length: number): Buffer {
+    const bytes = Buffer.alloc(length);
+    for (let i = 0; i < length; i += 4) {
+      const value = this.between(0, 2 ** 32 - 1);
+      // The last value may be longer than what is left to fill.
+      if (i + 4 <= length) bytes.writeUInt32LE(value, i);
+      else bytes.fill(value & 255, i);
+    }
+    return bytes;
+  }
+
   /** A stream of its own for each part of a run, so that the timing of one part does not change the numbers of another. */
   static forPart(seed: number, part: string): Random {
     let hash = seed;

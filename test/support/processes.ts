@@ -1,5 +1,25 @@
-import { execFile } from "node:child_process";
+import { type ChildProcess, execFile } from "node:child_process";
+import { once } from "node:events";
 import { promisify } from "node:util";
+
+export function isRunning(child: ChildProcess): boolean {
+  return child.exitCode === null && child.signalCode === null;
+}
+
+/** Resolves once it has ended, to its exit code or to the signal that ended it. */
+export async function exited(child: ChildProcess): Promise<number | NodeJS.Signals | null> {
+  if (isRunning(child)) await once(child, "exit");
+  return child.exitCode ?? child.signalCode;
+}
+
+/** Ends a child; resolves once it is gone. One that ignores the signal for `patienceMs` is killed. */
+export async function end(child: ChildProcess, signal: NodeJS.Signals = "SIGKILL", patienceMs?: number): Promise<void> {
+  if (!isRunning(child)) return;
+  const timer = patienceMs === undefined ? undefined : setTimeout(() => child.kill("SIGKILL"), patienceMs);
+  child.kill(signal);
+  await exited(child);
+  clearTimeout(timer);
+}
 
 export interface Process {
   readonly pid: number;

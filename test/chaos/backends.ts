@@ -1,8 +1,8 @@
 import { join } from "node:path";
-import { OriginProcess } from "../support/origin-process.ts";
-import type { Order } from "./server.ts";
+import { BackendProcess } from "../support/backend-process.ts";
+import type { Order } from "./backend-program.ts";
 
-/** A time in which a server was broken. */
+/** A time in which a backend was broken. */
 interface Illness {
   readonly fault: string;
   readonly fromMs: number;
@@ -11,31 +11,31 @@ interface Illness {
   readonly cuts: boolean;
 }
 
-/** One way to break a server and to mend it again. */
+/** One way to break a backend and to mend it again. */
 export interface Fault {
   readonly name: string;
   readonly cuts: boolean;
   /** How long it lasts, at least and at most. */
   readonly holdMs: readonly [min: number, max: number];
-  begin(server: OriginProcess<Order>): Promise<unknown>;
-  end(server: OriginProcess<Order>): Promise<unknown>;
+  begin(backend: BackendProcess<Order>): Promise<unknown>;
+  end(backend: BackendProcess<Order>): Promise<unknown>;
 }
 
-/** One of the three servers, and the record of what was done to it. */
-export class Server {
+/** One of the three backends, and the record of what was done to it. */
+export class ChaosBackend {
   readonly id: string;
-  readonly process: OriginProcess<Order>;
+  readonly process: BackendProcess<Order>;
   readonly illnesses: Illness[] = [];
   /** From when on nothing that began while it was broken is under way any more; infinite until then. */
   settledMs = 0;
 
-  private constructor(process: OriginProcess<Order>) {
+  private constructor(process: BackendProcess<Order>) {
     this.id = process.id;
     this.process = process;
   }
 
-  static async start(id: string): Promise<Server> {
-    return new Server(await OriginProcess.start<Order>(id, join(import.meta.dirname, "server.ts")));
+  static async start(id: string): Promise<ChaosBackend> {
+    return new ChaosBackend(await BackendProcess.start<Order>(id, join(import.meta.dirname, "backend-program.ts")));
   }
 
   get isWell(): boolean {

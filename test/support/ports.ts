@@ -21,3 +21,15 @@ export async function nextFreePort(from: number): Promise<number | undefined> {
   for (let port = from; port <= PORT_MAX; port++) if (await isFree(port)) return port;
   return undefined;
 }
+
+/**
+ * A port that is free now and lies below those that the kernel gives to outgoing connections: one of these could take the
+ * port of a backend that is down, and even be the connection to that backend, which then is connected with itself.
+ */
+export async function freePort(): Promise<number> {
+  for (;;) {
+    // Not seeded: programs that run side by side have to choose different ones.
+    const port = 12_000 + Math.floor(Math.random() * 20_000);
+    if (await isFree(port)) return port;
+  }
+}

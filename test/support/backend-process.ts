@@ -1,15 +1,16 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
-import { createServer } from "node:net";
-import { type Mode, Origin } from "./origin.ts";
+import { Backend, type Mode } from "./backend.ts";
+import { freePort } from "./ports.ts";
+import { end, isRunning } from "./processes.ts";
 
 /**
- * An origin in a process of its own, so that it can be killed and frozen as a whole. It ends with the process that
+ * A backend in a process of its own, so that it can be killed and frozen as a whole. It ends with the process that
  * started it.
  *
  * `Order` is what can be told to it; the program behind it says what that means by `obeyOrders`.
  */
-export class OriginProcess<Order extends object = Mode> {
+export class BackendProcess<Order extends object = Mode> {
   readonly id: string;
   readonly port: number;
   readonly #program: string;
@@ -21,12 +22,12 @@ export class OriginProcess<Order extends object = Mode> {
     this.#program = program;
   }
 
-  /** Starts `program`, which serves as `id` on a port of 127.0.0.1 and calls `obeyOrders`; without one, a plain `Origin`. */
+  /** Starts `program`, which serves as `id` on a port of 127.0.0.1 and calls `obeyOrders`; without one, a plain `Backend`. */
   static async start<Order extends object = Mode>(
     id: string,
     program = import.meta.filename,
-  ): Promise<OriginProcess<Order>> {
-    const process = new OriginProcess<Order>(id, await lowFreePort(), program);
+  ): Promise<BackendProcess<Order>> {
+    const process = new BackendProcess<Order>(id, await freePort(), program);
     await process.restart();
     return process;
   }
@@ -38,7 +39,7 @@ export class OriginProcess<Order extends object = Mode> {
   /** Its process id, or `undefined` while it is dead. */
   get pid(): number | undefined {
     const child = this.#child;
-    return child && child.exitCode === null && child.signalCode === null ? child.pid : undefined;
+    return child && isRunning(child) ? child.pid : undefined;
   }
 
   /** Starts the program on its port again after a `kill`; resolves once it listens. */
@@ -47,7 +48,7 @@ export class OriginProcess<Order extends object = Mode> {
     const child = fork(this.#program, [this.id, String(this.port)], { execArgv: [] });
     this.#child = child;
     const ended = once(child, "exit").then(([code, signal]) => {
-      throw new Error(`origin ${this.id} ended before it listened: ${code ?? signal}`);
+      throw new Error(`backend ${this.id} ended before it listened: ${code ?? signal}`);
     });
     await Promise.race([once(child, "message"), ended]);
     ended.catch(() => {});
@@ -56,7 +57,7 @@ export class OriginProcess<Order extends object = Mode> {
   /** Gives an order; resolves once it is carried out. Not while it is frozen. */
   async tell(order: Order): Promise<void> {
     const child = this.#child;
-    if (!child?.connected) throw new Error(`origin ${this.id} is not running`);
+    if (!child?.connected) throw new Error(`backend ${this.id} is not running`);
     const done = once(child, "message");
     child.send(order);
     await done;
@@ -64,11 +65,7 @@ export class OriginProcess<Order extends object = Mode> {
 
   /** SIGKILL: the port closes and every connection is reset. Resolves once it is gone. */
   async kill(): Promise<void> {
-    const child = this.#child;
-    if (!child || child.exitCode !== null || child.signalCode !== null) return;
-    const exited = once(child, "exit");
-    child.kill("SIGKILL");
-    await exited;
+    if (this.#child) await end(this.#child);
   }
 
   /** The same, for a process that is about to end itself and cannot wait. */
@@ -96,29 +93,10 @@ export function obeyOrders<Order>(carryOut: (order: Order) => void): void {
   process.send?.("listening");
 }
 
-/**
- * A port that is free now and lies below those that the kernel gives to outgoing connections: one of these could take the
- * port of an origin that is down, and even be the connection to that origin, which then is connected with itself.
- */
-async function lowFreePort(): Promise<number> {
-  for (;;) {
-    const port = 12_000 + Math.floor(Math.random() * 20_000);
-    const server = createServer().listen(port, "127.0.0.1");
-    const isFree = await once(server, "listening").then(
-      () => true,
-      () => false,
-    );
-    if (!isFree) continue;
-    server.close();
-    await once(server, "close");
-    return port;
-  }
-}
-
 if (import.meta.main) {
   const [, , id = "", port] = process.argv;
-  const origin = await new Origin(id).start(Number(port));
+  const backend = await new Backend(id).start(Number(port));
   obeyOrders<Mode>((mode) => {
-    origin.mode = mode;
+    backend.mode = mode;
   });
 }

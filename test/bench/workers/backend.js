@@ -1,4 +1,4 @@
-// What stands behind every subject. It answers from memory and does as little as it can, so as not to be the limit.
+// The backend of every subject. It answers from memory and does as little as it can, so as not to be the limit.
 // About as long as AIOStreams' manifest.
 const SMALL = JSON.stringify({ id: "bench", padding: "x".repeat(2_000) });
 const SMALL_HEADERS = { "Content-Type": "application/json" };

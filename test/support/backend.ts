@@ -1,11 +1,13 @@
-import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type WebSocket, WebSocketServer } from "ws";
+import { sha256 } from "./hashing.ts";
+import { freePort } from "./ports.ts";
 
-/** How an origin behaves; every state but `well` also says what its health route does. */
+/** How a backend behaves; every state but `well` also says what its health route does. */
 export type Mode =
   | { readonly kind: "well" }
   /** Answers every route with this status; the health route too, unless `healthStatus` says otherwise. */
@@ -23,7 +25,7 @@ export type Mode =
   /** Sends headers and the first bytes of a body, and no more. */
   | { readonly kind: "stall" };
 
-/** What an origin was asked, as it arrived. */
+/** What a backend was asked, as it arrived. */
 export interface Seen {
   readonly method: string;
   readonly url: string;
@@ -52,13 +54,13 @@ export const HEALTH_PATH = "/api/v1/health";
  * every path with an `Echo`. A WebSocket sends back what it gets, and closes with the code and reason that
  * `close:<code>:<reason>` asks for.
  */
-export class Origin {
+export class Backend {
   readonly id: string;
   mode: Mode = { kind: "well" };
   /** All that it was asked, but for its health route. */
   readonly seen: Seen[] = [];
   /** How often its health route was asked. */
-  probes = 0;
+  checks = 0;
   /** The sockets that are open to it now. */
   readonly connections = new Set<Socket>();
   readonly webSockets = new Set<WebSocket>();
@@ -86,7 +88,7 @@ export class Origin {
     });
     this.#server.on("request", (request, response) => void this.#onRequest(request, response));
     this.#server.on("upgrade", (request, socket, head) => void this.#onUpgrade(request, socket, head));
-    this.#webSocketServer.on("headers", (headers) => headers.push(`X-Served-By-Origin: ${id}`));
+    this.#webSocketServer.on("headers", (headers) => headers.push(`X-Served-By-Backend: ${id}`));
     this.#webSocketServer.on("headers", (headers) => headers.push(...this.upgradeHeaders));
     this.#webSocketServer.on("connection", (webSocket) => {
       this.webSockets.add(webSocket);
@@ -108,16 +110,13 @@ export class Origin {
     return `http://127.0.0.1:${this.#port}`;
   }
 
-  /**
-   * Listens; after a `kill`, on the same port again. It lies below the ports that the kernel gives to outgoing connections,
-   * so that none of them takes it meanwhile.
-   */
+  /** Listens; after a `kill`, on the same port again. */
   async start(port = this.#port): Promise<this> {
-    this.#server.listen(port || 12_000 + Math.floor(Math.random() * 20_000), "127.0.0.1");
+    this.#server.listen(port || (await freePort()), "127.0.0.1");
     try {
       await once(this.#server, "listening");
     } catch (error) {
-      if (port === 0) return this.start();
+      if (port === 0) return this.start(); // Somebody else took it at the same moment.
       throw error;
     }
     this.#port = (this.#server.address() as AddressInfo).port;
@@ -140,14 +139,14 @@ export class Origin {
     this.onRequest = undefined;
     this.upgradeHeaders = [];
     this.seen.length = 0;
-    this.probes = 0;
+    this.checks = 0;
   }
 
   async #onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { mode } = this;
     response.on("error", () => {});
-    const isProbe = request.url === HEALTH_PATH;
-    if (isProbe) this.probes++;
+    const isCheck = request.url === HEALTH_PATH;
+    if (isCheck) this.checks++;
     else if (this.onRequest) return this.onRequest(request, response);
     if (mode.kind === "reset" || mode.kind === "reset-on-accept") return void request.socket.resetAndDestroy();
 
@@ -159,24 +158,23 @@ export class Origin {
     }
     const body = Buffer.concat(chunks);
     const { method = "", url = "", headers, rawHeaders } = request;
-    if (!isProbe) this.seen.push({ method, url, rawHeaders, headers, body });
+    if (!isCheck) this.seen.push({ method, url, rawHeaders, headers, body });
 
     if (mode.kind === "reset-after-body") return void request.socket.resetAndDestroy();
-    if (mode.kind === "hang" && isProbe && mode.healthStatus) return void response.writeHead(mode.healthStatus).end();
-    if (mode.kind === "hang" && !(isProbe && mode.healthy)) return;
+    if (mode.kind === "hang" && isCheck && mode.healthStatus) return void response.writeHead(mode.healthStatus).end();
+    if (mode.kind === "hang" && !(isCheck && mode.healthy)) return;
     if (mode.kind === "status") {
-      const status = isProbe ? (mode.healthStatus ?? mode.status) : mode.status;
+      const status = isCheck ? (mode.healthStatus ?? mode.status) : mode.status;
       return void response.writeHead(status, { "Content-Type": "text/plain" }).end(`${this.id} says ${status}`);
     }
-    if (isProbe) return void response.writeHead(200, { "Content-Type": "application/json" }).end('{"status":"ok"}');
-    if (mode.kind === "slow") await new Promise((resolve) => setTimeout(resolve, mode.ms));
+    if (isCheck) return void response.writeHead(200, { "Content-Type": "application/json" }).end('{"status":"ok"}');
+    if (mode.kind === "slow") await sleep(mode.ms);
     if (mode.kind === "stall") {
       return void response.writeHead(200, { "Content-Length": "1000" }).write("the beginning");
     }
     if (this.handler) return this.handler(request, response, body);
-    const sha256 = createHash("sha256").update(body).digest("hex");
-    const echo: Echo = { id: this.id, method, url, headers, bytes: body.length, sha256 };
-    response.writeHead(200, { "Content-Type": "application/json", "X-Served-By-Origin": this.id });
+    const echo: Echo = { id: this.id, method, url, headers, bytes: body.length, sha256: sha256(body) };
+    response.writeHead(200, { "Content-Type": "application/json", "X-Served-By-Backend": this.id });
     response.end(JSON.stringify(echo));
   }
 
@@ -191,14 +189,14 @@ export class Origin {
     if (mode.kind === "status") {
       return void socket.end(`HTTP/1.1 ${mode.status} No\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno`);
     }
-    if (mode.kind === "slow") await new Promise((resolve) => setTimeout(resolve, mode.ms));
+    if (mode.kind === "slow") await sleep(mode.ms);
     this.#webSocketServer.handleUpgrade(request, socket, head, (webSocket) => {
       this.#webSocketServer.emit("connection", webSocket, request);
     });
   }
 }
 
-/** Starts one origin for each id. */
-export function startOrigins<Id extends string>(...ids: Id[]): Promise<Origin[]> {
-  return Promise.all(ids.map((id) => new Origin(id).start()));
+/** Starts one backend for each id. */
+export function startBackends<Id extends string>(...ids: Id[]): Promise<Backend[]> {
+  return Promise.all(ids.map((id) => new Backend(id).start()));
 }

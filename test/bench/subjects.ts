@@ -1,0 +1,60 @@
+import type { ChildProcess } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { backendVars, Worker } from "../support/worker.ts";
+import { type Compatibility, type Vars, Workerd } from "../support/workerd.ts";
+import { backendId, type Subject } from "./cases.ts";
+import { start } from "./cleanup.ts";
+
+const WORKERS = join(import.meta.dirname, "workers");
+
+/** All backends: one Worker under workerd too, on as many ports as there are backends. */
+export function startBackends(count: number, compatibility: Compatibility): Promise<Workerd> {
+  const { compatibilityDate } = compatibility;
+  const service = {
+    name: "backend",
+    modules: { "backend.js": join(WORKERS, "backend.js") },
+    compatibility: { compatibilityDate, compatibilityFlags: [] },
+  };
+  const sockets = Object.fromEntries(Array.from({ length: count }, (_, index) => [backendId(index), service.name]));
+  return start(() => Workerd.start({ services: [service], sockets }));
+}
+
+/** Starts a subject in a process of its own, so that its CPU time can be told from all others'. */
+export function startSubject(
+  { program, backends, down }: Subject,
+  paths: Readonly<Record<"worker" | "base", string>>,
+  compatibility: Compatibility,
+  running: Workerd,
+): Promise<Worker> {
+  const isReference = program === "floor" || program === "forward";
+  const path = isReference ? join(WORKERS, `${program}.js`) : paths[program];
+  const vars = isReference ? referenceVars(running) : balancerVars(backends, down, running);
+  return start(() => Worker.start({ path, compatibility }, vars));
+}
+
+function referenceVars(running: Workerd): Vars {
+  return { BACKEND_HOST: `127.0.0.1:${running.port(backendId(0))}` };
+}
+
+/** Nothing listens on port 1 (TCPMUX, RFC 1078), so a backend there is down. */
+function balancerVars(backends: number, down: number, running: Workerd): Vars {
+  const urlOf = (index: number) => `http://127.0.0.1:${index < backends - down ? running.port(backendId(index)) : 1}`;
+  return backendVars(Array.from({ length: backends }, (_, index) => ({ id: backendId(index), url: urlOf(index) })));
+}
+
+/** Linux counts CPU time in hundredths of a second, on every architecture (`USER_HZ`, proc(5)). */
+const MICROS_PER_TICK = 10_000;
+
+/** The CPU time that a process has used, all its threads, in µs; `NaN` where there is no /proc. */
+export function cpuMicros(child: ChildProcess): number {
+  let stat: string;
+  try {
+    stat = readFileSync(`/proc/${child.pid}/stat`, "latin1");
+  } catch {
+    return Number.NaN;
+  }
+  // The second field is the command's name, in brackets, and may hold blanks; 14 and 15 are user and system time.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[11]) + Number(fields[12])) * MICROS_PER_TICK;
+}
