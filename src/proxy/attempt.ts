@@ -39,7 +39,7 @@ export function begin(
   return { backend, number, sentMs: nowMs, silence, response: send(sending, backend, abort?.signal), abort };
 }
 
-async function send(
+function send(
   { request, path, headers, body }: Sending,
   backend: Backend,
   signal: AbortSignal | undefined,
@@ -51,10 +51,13 @@ async function send(
   if (headers.has("Range")) init.cache = "no-store";
   // The request's own stream keeps its length. It brings the method along, since none may be named beside a GET's body.
   const isOwnStream = body !== null && body === request.body;
-  if (isOwnStream) return fetch(new Request(url, request), init);
-  init.method = request.method;
-  if (body !== null) init.body = body;
-  return fetch(url, init);
+  if (!isOwnStream) init.method = request.method;
+  if (body !== null && !isOwnStream) init.body = body;
+  try {
+    return fetch(isOwnStream ? new Request(url, request) : url, init);
+  } catch (error) {
+    return Promise.reject(error);
+  }
 }
 
 export type Result = Response | Failure;

@@ -92,8 +92,7 @@ export class Failover {
     if (waitMs !== undefined) return waitMs;
 
     // All that is open is silent: whoever is there to ask is asked beside it.
-    const mayAsk = this.#mayRetry && this.#attempts <= this.#exchange.invocation.config.maxRetries;
-    const next = mayAsk ? this.#next(nowMs) : undefined;
+    const next = this.#mayAsk ? this.#next(nowMs) : undefined;
     if (next === "looking") return LOOK_FOR_FINDING_MS;
     if (next && this.#makeRoom(next)) {
       this.#ask(next);
@@ -103,6 +102,11 @@ export class Failover {
     if (next) return LOOK_FOR_FINDING_MS;
     const leftMs = Math.min(...[...this.#open].map((attempt) => this.#deadlineMs(attempt) - nowMs));
     return Math.min(leftMs, LOOK_FOR_BACKEND_MS);
+  }
+
+  get #mayAsk(): boolean {
+    const { maxRetries } = this.#exchange.invocation.config;
+    return this.#attempts === 0 || (this.#mayRetry && this.#attempts <= maxRetries);
   }
 
   /** For how long an open attempt may be relied on, in ms; `undefined` when there is none. */

@@ -13,35 +13,37 @@ const NOBODY = new Map();
 const FIRST = { hasAnswer: false, isIdempotent: true };
 
 /** Sends a request to one backend after the other until one answers below 500 or the attempts run out. Never rejects. */
-export async function proxy(
+export function proxy(
   request: Request,
   path: string,
   client: Client,
   invocation: Invocation,
   heldBodies: HeldBodies,
 ): Promise<Served> {
-  const { config, counters } = invocation;
-  counters.requests++;
-  const headers = headersToBackend(request, client.ip, config);
-  if (request.body === null) return exchange({ sending: { request, path, headers, body: null }, client, invocation });
+  invocation.counters.requests++;
+  const headers = headersToBackend(request, client.ip, invocation.config);
+  const exchange = (body: Body): Exchange => ({ sending: { request, path, headers, body }, client, invocation });
+  return request.body === null ? serve(exchange(null)) : serveWithBody(request, exchange, heldBodies);
+}
 
+async function serveWithBody(
+  request: Request,
+  exchange: (body: Body) => Exchange,
+  heldBodies: HeldBodies,
+): Promise<Served> {
   const holder = new BodyHolder(heldBodies);
   try {
-    let body: Body;
-    try {
-      body = await readBody(request, holder);
-    } catch {
-      const response = ownAnswer(400, "Bad request: the request's body did not arrive whole. Send it again.");
-      return { response, backend: undefined, first: undefined, attempts: 0 };
-    }
-    return await exchange({ sending: { request, path, headers, body }, client, invocation });
+    const body = await readBody(request, holder).catch(() => undefined);
+    if (body !== undefined) return await serve(exchange(body));
+    const response = ownAnswer(400, "Bad request: the request's body did not arrive whole. Send it again.");
+    return { response, backend: undefined, first: undefined, attempts: 0 };
   } finally {
     holder.release();
   }
 }
 
 /** The short way: a first attempt that is answered below 500 within `PROBE_AFTER`. All else is made when it is needed. */
-async function exchange(exchange: Exchange): Promise<Served> {
+async function serve(exchange: Exchange): Promise<Served> {
   const { sending, client, invocation } = exchange;
   const { config, health } = invocation;
   const backend = nextCandidate(config, health, client, NOBODY, FIRST, Date.now());

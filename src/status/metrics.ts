@@ -13,13 +13,14 @@ export function recordMetrics(
 ): void {
   const { response, backend, first, attempts } = served;
   if (!first) return; // No backend was asked.
+  const { id, isBackup } = backend ?? first;
   const exhausted = !backend || hasFailed(response.status);
   const outcome = exhausted ? "exhausted" : backend === first ? "ok" : "failover";
   const statusClass = `${Math.floor(response.status / 100)}xx`;
   try {
     dataset.writeDataPoint({
-      indexes: [(backend ?? first).id],
-      blobs: [outcome, first.id, request.method, statusClass, coloOf(request)],
+      indexes: [id],
+      blobs: [outcome, first.id, request.method, statusClass, coloOf(request), isBackup ? "backup" : "primary"],
       doubles: [headersMs, attempts],
     });
   } catch {

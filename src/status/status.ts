@@ -35,27 +35,20 @@ export async function answerStatus(request: Request, path: string, invocation: I
   const snapshot = snapshotOf(invocation, coloOf(request), Date.now());
 
   const query = new URLSearchParams(path.slice(invocation.config.statusPath.length));
-  const headers: Record<string, string> = {
+  const isJson = query.get("format") === "json" || prefersJson(request.headers.get("Accept") ?? "");
+  const refreshSeconds = query.get("refresh") === "off" ? undefined : REFRESH_SECONDS;
+  const nonce = crypto.randomUUID();
+  const headers = new Headers({
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": `default-src 'none'; style-src 'nonce-${nonce}'; img-src data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'`,
+    "Content-Type": isJson ? "application/json" : "text/html; charset=utf-8",
     "Referrer-Policy": "no-referrer",
     Vary: "Accept",
     "X-Content-Type-Options": "nosniff",
     "X-Robots-Tag": "noindex",
-  };
-  let body: string;
-  if (query.get("format") === "json" || prefersJson(request.headers.get("Accept") ?? "")) {
-    headers["Content-Type"] = "application/json";
-    body = `${JSON.stringify(snapshot)}\n`;
-  } else {
-    const refreshSeconds = query.get("refresh") === "off" ? undefined : REFRESH_SECONDS;
-    const nonce = crypto.randomUUID();
-    headers["Content-Type"] = "text/html; charset=utf-8";
-    headers["Content-Security-Policy"] =
-      `default-src 'none'; style-src 'nonce-${nonce}'; img-src data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'`;
-    if (refreshSeconds) headers.Refresh = String(refreshSeconds);
-    body = statusPage(snapshot, { nonce, refreshSeconds });
-  }
+  });
+  if (!isJson && refreshSeconds) headers.set("Refresh", String(refreshSeconds));
+  const body = isJson ? `${JSON.stringify(snapshot)}\n` : statusPage(snapshot, { nonce, refreshSeconds });
   return new Response(method === "HEAD" ? null : body, { status: snapshot.answering > 0 ? 200 : 503, headers });
 }
 
