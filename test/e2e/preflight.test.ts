@@ -17,7 +17,7 @@ async function complaintsAbout(toml: string): Promise<string> {
   const path = join(directory, "wrangler.toml");
   await writeFile(path, toml);
   try {
-    await promisify(execFile)(process.execPath, [join(ROOT, "test/support/preflight.ts"), path]);
+    await promisify(execFile)(process.execPath, [join(ROOT, "test/deploy/preflight.ts"), path]);
     return "";
   } catch (error) {
     return (error as { stderr: string }).stderr;
@@ -62,7 +62,43 @@ describe("a deployment", () => {
       .replace("MAX_RETRIES = 3", "MAX_RETRIES = 33")
       .replace("STICKY_SESSIONS = true", 'STICKY_SESSIONS = "yes"');
     const complaints = await complaintsAbout(toml);
-    expect(complaints).toContain("MAX_RETRIES must be a whole number from 0 to 10, found 33");
+    expect(complaints).toContain('MAX_RETRIES must be a whole number from 0 to 10, found "33"');
     expect(complaints).toContain('STICKY_SESSIONS must be true or false, found "yes"');
+  });
+
+  it("goes ahead with options behind a backend's address", async () => {
+    const toml = filledIn()
+      .replace("aiostreams-cf.films.test", "aiostreams-cf.films.test weight=2")
+      .replace("aiostreams-duck.films.test", "aiostreams-duck.films.test:8443  weight=1 backup");
+    expect(await complaintsAbout(toml)).toBe("");
+  });
+
+  it("is refused while an example name is left in front of options", async () => {
+    const toml = filledIn().replace("aiostreams-koyeb.films.test", "aiostreams-koyeb.example.com weight=2 backup");
+    const complaints = await complaintsAbout(toml);
+    expect(complaints).toContain('BACKEND_KOYEB still has its example value "aiostreams-koyeb.example.com"');
+  });
+
+  it("is refused for an option that there is not, and for nothing but backups", async () => {
+    const unknown = filledIn().replace("aiostreams-cf.films.test", "aiostreams-cf.films.test wieght=2");
+    expect(await complaintsAbout(unknown)).toContain("BACKEND_CF may have these options");
+    const backups = filledIn().replace(/(aiostreams-\w+\.films\.test)/g, "$1 backup");
+    expect(await complaintsAbout(backups)).toContain("at least one backend must not be a backup");
+  });
+
+  it("is refused without a word of what may be a secret in a wrong value", async () => {
+    const toml = filledIn()
+      .replace("aiostreams-cf.films.test", "https://me:hunter2@aiostreams-cf.example.com/stremio/uuid/manifest-secret")
+      .replace("aiostreams-duck.films.test", "me:hunter2@aiostreams-duck.example.com")
+      .replace("[vars]", '[vars]\nSTATUS_PATH = "lb-status-secret"');
+    const complaints = await complaintsAbout(toml);
+    for (const variable of ["BACKEND_CF", "BACKEND_DUCK", "STATUS_PATH"]) expect(complaints).toContain(variable);
+    expect(complaints).not.toMatch(/hunter2|manifest-secret|lb-status-secret/);
+  });
+
+  it("is refused in words, not with a stack trace, when the file is missing or broken", async () => {
+    expect(await complaintsAbout("[vars")).toMatch(
+      /^Nothing was deployed\. .*wrangler\.toml cannot be used \(line 1\): [^\n]*\n$/,
+    );
   });
 });
