@@ -1,15 +1,16 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { parseConfig } from "../../src/config.ts";
-import worker from "../../src/index.ts";
-import { coloOf, recordMetrics } from "../../src/metrics.ts";
-import type { Served } from "../../src/proxy.ts";
+import { parseConfig } from "../../../src/config.ts";
+import worker from "../../../src/index.ts";
+import type { Served } from "../../../src/proxy/exchange.ts";
+import { coloOf, recordMetrics } from "../../../src/status/metrics.ts";
 
 const VARS = {
   PRIMARY_DOMAIN: "aiostreams.example.com",
   BACKEND_CF: "cf.example.net",
   BACKEND_DUCK: "duck.example.net",
+  BACKEND_HOME: "home.example.net backup",
 };
-const [cf, duck] = parseConfig(VARS).backends;
+const [cf, duck, home] = parseConfig(VARS).backends;
 
 const from = (colo?: unknown, method = "GET") =>
   new Request("https://aiostreams.example.com/stremio/s3cr3t", { method, cf: { colo } as CfProperties });
@@ -25,14 +26,14 @@ describe("the data point of a request", () => {
   it("names the backend that answered, how, and how long its headers took", () => {
     expect(pointOf({ backend: cf, first: cf, attempts: 1 }, 206)).toEqual({
       indexes: ["cf"],
-      blobs: ["ok", "cf", "GET", "2xx", "FRA"],
+      blobs: ["ok", "cf", "GET", "2xx", "FRA", "primary"],
       doubles: [42, 1],
     });
   });
 
   it("is ok when the same backend answered at a second attempt", () => {
     expect(pointOf({ backend: cf, first: cf, attempts: 2 }, 404)).toMatchObject({
-      blobs: ["ok", "cf", "GET", "4xx", "FRA"],
+      blobs: ["ok", "cf", "GET", "4xx", "FRA", "primary"],
       doubles: [42, 2],
     });
   });
@@ -40,7 +41,7 @@ describe("the data point of a request", () => {
   it("is a failover when another backend answered than was asked first", () => {
     expect(pointOf({ backend: duck, first: cf, attempts: 2 }, 200, from("AMS", "POST"))).toEqual({
       indexes: ["duck"],
-      blobs: ["failover", "cf", "POST", "2xx", "AMS"],
+      blobs: ["failover", "cf", "POST", "2xx", "AMS", "primary"],
       doubles: [42, 2],
     });
   });
@@ -48,11 +49,18 @@ describe("the data point of a request", () => {
   it("is exhausted when no backend answered below 500, whoever's answer the client got", () => {
     expect(pointOf({ backend: duck, first: cf, attempts: 2 }, 503)).toMatchObject({
       indexes: ["duck"],
-      blobs: ["exhausted", "cf", "GET", "5xx", "FRA"],
+      blobs: ["exhausted", "cf", "GET", "5xx", "FRA", "primary"],
     });
     expect(pointOf({ backend: undefined, first: cf, attempts: 2 }, 502)).toMatchObject({
       indexes: ["cf"],
-      blobs: ["exhausted", "cf", "GET", "5xx", "FRA"],
+      blobs: ["exhausted", "cf", "GET", "5xx", "FRA", "primary"],
+    });
+  });
+
+  it("tells whether a backup answered", () => {
+    expect(pointOf({ backend: home, first: cf, attempts: 2 }, 200)).toMatchObject({
+      indexes: ["home"],
+      blobs: ["failover", "cf", "GET", "2xx", "FRA", "backup"],
     });
   });
 
@@ -89,7 +97,7 @@ describe("the Worker", () => {
 
   const statusWith = async (env: Record<string, unknown>) => {
     vi.stubGlobal("fetch", async () => new Response("film"));
-    const ctx = { waitUntil() {}, passThroughOnException() {}, props: {} } as unknown as ExecutionContext;
+    const ctx = { waitUntil() {} } as unknown as ExecutionContext;
     const fetched = worker.fetch(from("FRA") as Parameters<typeof worker.fetch>[0], { ...VARS, ...env }, ctx);
     return (await fetched).status;
   };
@@ -101,7 +109,7 @@ describe("the Worker", () => {
       [
         {
           indexes: [expect.any(String)],
-          blobs: ["ok", expect.any(String), "GET", "2xx", "FRA"],
+          blobs: ["ok", expect.any(String), "GET", "2xx", "FRA", "primary"],
           doubles: [expect.any(Number), 1],
         },
       ],
