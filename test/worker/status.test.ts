@@ -1,13 +1,15 @@
-import { describe, expect, it } from "vitest";
-import type { Snapshot } from "../../src/status-page.ts";
+import { afterEach, describe, expect, inject, it } from "vitest";
+import type { Snapshot } from "../../src/status/snapshot.ts";
+import { type Backend, startBackends } from "../support/backend.ts";
 import { boundTo, IDS, loadBalancer } from "../support/fixture.ts";
 import { handshake } from "../support/raw-http.ts";
 import { inTime, until } from "../support/waiting.ts";
+import { backendVars, Worker } from "../support/worker.ts";
 
 const PATH = "/lb-status-8f3a";
 const ON = { STATUS_PATH: PATH };
 
-function statusOf(lb: ReturnType<typeof loadBalancer>) {
+function statusOf(lb: { worker: Worker }) {
   return async (): Promise<Snapshot> => JSON.parse((await lb.worker.fetch(`${PATH}?format=json`)).text);
 }
 
@@ -19,7 +21,6 @@ describe("the status page", () => {
       status: 200,
       headers: { "x-served-by-backend": expect.any(String) },
     });
-    expect(lb.backends.map(({ checks }) => checks)).toEqual([0, 0, 0]);
   });
 });
 
@@ -31,7 +32,7 @@ describe("the status page that is on", () => {
     const { status: code, headers, text } = await lb.worker.fetch(PATH);
     expect([code, headers["content-type"]]).toEqual([200, "text/html; charset=utf-8"]);
     for (const id of IDS) expect(text).toContain(`<h3>${id}</h3>`);
-    expect(text.match(/answers 200 in \d+ ms/g)).toHaveLength(3);
+    expect(text.match(/answered 200 in \d+ ms, just now/g)).toHaveLength(3);
     expect(lb.backends.map(({ checks, seen }) => [checks, seen.length])).toEqual(Array(3).fill([1, 0]));
   });
 
@@ -40,7 +41,6 @@ describe("the status page that is on", () => {
       const { headers } = await lb.worker.fetch(path);
       expect(headers["x-served-by-backend"], path).toBeDefined();
     }
-    expect(lb.backends.map(({ checks }) => checks)).toEqual([0, 0, 0]);
   });
 
   it("is served on the public domain over HTTPS only", async () => {
@@ -79,24 +79,26 @@ describe("the status page that is on", () => {
     }
   });
 
-  it("is 200 while one backend answers, and 503 when none does", async () => {
+  it("is 200 while one backend is up", async () => {
     lb.cf.mode = { kind: "status", status: 503 };
     await lb.duck.kill();
-    expect((await lb.worker.fetch(PATH)).status).toBe(200);
+    const { status: code, text } = await lb.worker.fetch(PATH);
+    expect(code).toBe(200);
+    expect(text).toContain("1 of 3 backends is up");
   });
 
-  it("is 503 when no backend answers", async () => {
-    lb.cf.mode = { kind: "status", status: 503 };
+  it("is 503 when no backend is up", async () => {
+    lb.cf.mode = { kind: "status", status: 404 };
     lb.duck.mode = { kind: "reset" };
     await lb.koyeb.kill();
     const { status: code, text } = await lb.worker.fetch(PATH);
     expect(code).toBe(503);
-    expect(text).toContain("No backend answers");
+    expect(text).toContain("No backend is up");
   });
 
   it("checks side by side: three silent backends take as long as one", async () => {
     for (const backend of lb.backends) backend.mode = { kind: "hang" };
-    const { status: code } = await inTime(5_000, "the page", lb.worker.fetch(PATH));
+    const { status: code } = await inTime(6_000, "the page", lb.worker.fetch(PATH));
     expect(code).toBe(503);
   });
 
@@ -107,50 +109,67 @@ describe("the status page that is on", () => {
     expect(lb.backends.map(({ checks }) => checks)).toEqual([1, 1, 1]);
   });
 
-  it("waits for nobody else's checks, and outlives a visitor that leaves during his", async () => {
+  it("tells every visitor what the checks of the first one found, even when that one has left", async () => {
     for (const backend of lb.backends) backend.mode = { kind: "hang" };
     const leaving = new AbortController();
     const first = lb.worker.fetch(PATH, { signal: leaving.signal });
     first.catch(() => {});
     await until("the checks are under way", () => lb.backends.every(({ checks }) => checks === 1));
-    const second = await inTime(1_000, "the second visitor's page", status());
-    expect(second.backends.map(({ isBeingProbed }) => isBeingProbed)).toEqual([true, true, true]);
+    const second = inTime(5_000, "the second visitor's page", status());
     leaving.abort();
     await expect(first).rejects.toThrow();
-    for (const backend of lb.backends) backend.mode = { kind: "well" };
-    await until("the page has checked again", async () =>
-      (await status()).backends.every(({ probe }) => probe !== null),
-    );
+    expect((await second).backends.map(({ finding }) => finding?.result)).toEqual(Array(3).fill("no answer"));
+    expect(lb.backends.map(({ checks }) => checks)).toEqual([1, 1, 1]);
   });
 
-  it("tells why a backend was dropped, and what this isolate has counted", async () => {
+  it("never says up of a backend that its own check has found dead, and nobody is sent there", async () => {
+    const home = await lb.servedBy();
+    const backend = lb.backends.find(({ id }) => id === home) as Backend;
+    await until("its first check has ended", () => backend.checks > 0);
+    backend.mode = { kind: "status", status: 404 };
+    const stateOf = async () => (await status()).backends.find(({ id }) => id === home);
+    await until("the page has checked it again", async () => (await stateOf())?.finding?.status === 404);
+    expect(await stateOf()).toMatchObject({ state: "down", ejectedFor: "check: bad status" });
+    expect(lb.worker.log.filter(({ event }) => event === "ejected")).toMatchObject([
+      { backend: home, reason: "check: bad status", status: 404 },
+    ]);
+    expect(await lb.servedBy()).not.toBe(home);
+    expect(await lb.servedBy(boundTo(home))).not.toBe(home);
+  });
+
+  it("tells why a backend was ejected, and what this isolate has counted", async () => {
     await lb.cf.kill();
     expect(await lb.servedBy(boundTo("cf"))).not.toBe("cf");
     const webSocket = await lb.worker.webSocket("/ws", boundTo("duck"));
     webSocket.terminate();
     const { answering, isolate, backends } = await status();
     expect(answering).toBe(2);
-    expect(isolate).toMatchObject({ requests: 2, failovers: 1, ejections: 1, webSockets: 1 });
-    expect(backends[0]).toMatchObject({
+    expect(isolate).toMatchObject({ requests: 2, failovers: 1, ejections: 1, webSockets: 1, sharesFindings: true });
+    const [cf] = backends;
+    expect(cf).toMatchObject({
       id: "cf",
       state: "down",
-      ejectedFor: "network error",
-      probe: { status: null },
+      ejectedFor: "check: network error",
+      finding: { result: "network error", status: null, isShared: false },
       lastFailure: { reason: "network error", status: null },
-      requests: 1,
-      failures: 1,
     });
-    const lastMinutes = backends[0]?.minutes.slice(-2) ?? [];
-    expect(lastMinutes.map(({ failures }) => failures).sort()).toEqual([0, 1]);
+    expect(cf?.failures).toBeGreaterThanOrEqual(1);
+    expect(cf?.minutes.slice(-2).reduce((sum, { failures }) => sum + failures, 0)).toBe(cf?.failures);
     expect(backends[1]?.requests).toBeGreaterThanOrEqual(1);
   });
 
-  it("brings nobody back whose down time has not passed", async () => {
-    await lb.cf.kill();
+  it("shows a backend as up again once a check is good, and still tells its last failure", async () => {
+    lb.cf.mode = { kind: "status", status: 503 };
     await lb.servedBy(boundTo("cf"));
-    await lb.cf.start();
-    expect((await status()).backends[0]).toMatchObject({ state: "down", probe: { status: 200 } });
-    expect(await lb.isUp("cf")).toBe(false);
+    await until("cf is ejected", () => lb.worker.log.some(({ event }) => event === "ejected"));
+    lb.cf.mode = { kind: "well" };
+    await until("the page has checked it again", async () => (await status()).backends[0]?.state === "up");
+    expect((await status()).backends[0]).toMatchObject({
+      ejectedFor: null,
+      lastFailure: { reason: "unavailable", status: 503 },
+    });
+    expect(lb.worker.log.at(-1)).toMatchObject({ event: "back", backend: "cf", reason: "check: good" });
+    expect(await lb.isUp("cf")).toBe(true);
   });
 
   it("does not count itself as a request", async () => {
@@ -159,29 +178,71 @@ describe("the status page that is on", () => {
   });
 });
 
-describe("a backend that waits for a check", () => {
-  const lb = loadBalancer({ ...ON, BACKEND_DOWN_TIME: 0 });
+describe("the status page of twelve backends", () => {
+  const NAMES = Array.from({ length: 12 }, (_, i) => `b${String(i).padStart(2, "0")}`);
+  const lb = {} as { worker: Worker; backends: Backend[] };
   const status = statusOf(lb);
 
-  it("comes back by looking, and its last failure is still told", async () => {
-    lb.cf.mode = { kind: "status", status: 503 };
-    await lb.servedBy(boundTo("cf"));
-    lb.cf.mode = { kind: "well" };
-    expect((await status()).backends[0]).toMatchObject({
-      state: "up",
-      ejectedFor: null,
-      lastFailure: { reason: "unavailable", status: 503 },
-    });
-    expect(lb.worker.log.at(-1)).toMatchObject({ event: "back", backend: "cf", reason: "probe answered" });
-    expect(await lb.isUp("cf")).toBe(true);
+  async function start(...live: string[]): Promise<void> {
+    lb.backends = await startBackends(...NAMES);
+    for (const backend of lb.backends) if (!live.includes(backend.id)) backend.mode = { kind: "hang" };
+    lb.worker = await Worker.start(inject("script"), { ...backendVars(lb.backends), ...ON });
+  }
+
+  afterEach(async () => {
+    await lb.worker.stop();
+    await Promise.all(lb.backends.map((backend) => backend.kill()));
   });
 
-  it("goes on waiting when it does not answer the one who looks", async () => {
-    await lb.cf.kill();
-    await lb.servedBy(boundTo("cf"));
-    expect((await status()).backends[0]).toMatchObject({ state: "waiting for a probe", answers: false });
-    await lb.cf.start();
-    await until("a request's own check has brought it back", () => lb.isUp("cf"));
+  it("that all hang comes in time, calls none of them up, and says what is still being checked", async () => {
+    await start();
+    const { answering, backends } = await inTime(6_000, "the page", status());
+    expect(answering).toBe(0);
+    expect(backends.map(({ state }) => state)).not.toContain("up");
+    expect(backends.filter(({ state }) => state === "down")).toHaveLength(6);
+    // Six connections are all that an invocation has, so the others' checks began when the first six had ended.
+    expect(backends.filter(({ finding, isBeingChecked }) => !finding && isBeingChecked)).toHaveLength(6);
+  });
+
+  it("shows the only one that lives as up, even if it is the last", async () => {
+    await start("b11");
+    const { answering, backends } = await inTime(6_000, "the page", status());
+    expect(answering).toBe(1);
+    expect(backends.filter(({ state }) => state === "up").map((backend) => backend.id)).toEqual(["b11"]);
+  });
+});
+
+describe("a backup on the status page", () => {
+  const lb = {} as { worker: Worker; backends: Backend[] };
+  const status = statusOf(lb);
+
+  async function start(): Promise<void> {
+    lb.backends = await startBackends("cf", "home");
+    const vars = backendVars(lb.backends);
+    lb.worker = await Worker.start(inject("script"), { ...vars, BACKEND_HOME: `${vars.BACKEND_HOME} backup`, ...ON });
+  }
+
+  afterEach(async () => {
+    await lb.worker.stop();
+    await Promise.all(lb.backends.map((backend) => backend.kill()));
+  });
+
+  it("is left asleep: the page asks it nothing, and neither counts nor misses it", async () => {
+    await start();
+    const { text } = await lb.worker.fetch(PATH);
+    expect(text).toContain("The backend is up");
+    expect(text).toContain("Backup, asleep");
+    expect((await status()).answering).toBe(1);
+    expect(lb.backends[1]?.checks).toBe(0);
+    expect(lb.backends[1]?.connections.size).toBe(0);
+  });
+
+  it("is checked once the last other backend is down, and is in service", async () => {
+    await start();
+    await lb.backends[0]?.kill();
+    const { answering, backends } = await status();
+    expect(answering).toBe(1);
+    expect(backends[1]).toMatchObject({ id: "home", state: "up", backup: "in service", finding: { status: 200 } });
   });
 });
 
