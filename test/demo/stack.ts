@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { isBackendVariable } from "../../src/config.ts";
-import type { LogEvent } from "../../src/log.ts";
+import type { LogEvent } from "../../src/events.ts";
 import { HEALTH_PATH, type Mode } from "../support/backend.ts";
 import { BackendProcess } from "../support/backend-process.ts";
 import { end } from "../support/processes.ts";

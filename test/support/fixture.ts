@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, inject } from "vitest";
 import { Backend, type Echo } from "./backend.ts";
-import { backendVars, type Options, Worker } from "./worker.ts";
+import { backendVars, type Options, type StartOptions, Worker } from "./worker.ts";
 import type { Vars } from "./workerd.ts";
 
 export type Id = "cf" | "duck" | "koyeb";
@@ -24,7 +24,7 @@ export interface LoadBalancer {
 }
 
 /** Three new backends and a new Worker with these variables before each test of the suite that calls it, and none after. */
-export function loadBalancer(vars: Vars = {}): LoadBalancer {
+export function loadBalancer(vars: Vars = {}, options: StartOptions = {}): LoadBalancer {
   const lb = {
     async servedBy(options: Options = {}) {
       const { status, text } = await lb.worker.fetch("/who", options);
@@ -39,7 +39,7 @@ export function loadBalancer(vars: Vars = {}): LoadBalancer {
   beforeEach(async () => {
     lb.backends = await Promise.all(IDS.map((id) => new Backend(id).start()));
     for (const id of IDS) lb[id] = lb.backends[IDS.indexOf(id)] as Backend;
-    lb.worker = await Worker.start(inject("script"), { ...backendVars(lb.backends), ...vars });
+    lb.worker = await Worker.start(inject("script"), { ...backendVars(lb.backends), ...vars }, options);
   });
 
   afterEach(async () => {
