@@ -14,29 +14,17 @@ export interface Backend {
   readonly seed: number;
 }
 
-export interface Config {
-  readonly primaryDomain: string;
+/** What the variables say, each under its key in `VARIABLES`, and what follows from them. */
+export type Config = { readonly [Name in VariableName as (typeof VARIABLES)[Name]["key"]]: ValueOf<Name> } & {
   /** `https://` and the primary domain: how every address of the service begins. */
   readonly publicOrigin: string;
   /** In the order of their ids. */
   readonly backends: readonly Backend[];
-  readonly stickySessions: boolean;
-  readonly sessionCookieName: string;
-  readonly sessionCookieTtlSeconds: number;
-  readonly downTimeMs: number;
-  readonly maxRetries: number;
-  readonly backendTimeoutMs: number;
-  readonly healthCheckPath: string;
-  /** 0 means that nothing is checked by age. */
-  readonly healthCheckIntervalMs: number;
-  readonly probeAfterMs: number;
-  readonly shareHealth: boolean;
-  readonly retryNonIdempotent: boolean;
-  /** The path of the status page; empty means that there is none. */
-  readonly statusPath: string;
-  /** The response header that carries the backend's id; empty means that there is none. */
-  readonly servedByHeader: string;
-}
+};
+
+type VariableName = keyof typeof VARIABLES;
+type ValueOf<Name extends VariableName> = NonNullable<ReturnType<(typeof VARIABLES)[Name]["parse"]>>;
+type Vars = Readonly<Record<string, unknown>>;
 
 /** One thing that is wrong with one variable. */
 export interface Fault {
@@ -58,7 +46,9 @@ export class ConfigError extends Error {
   }
 }
 
-interface Variable<T> {
+interface Variable<Key extends string, T> {
+  /** Its name in `Config`. */
+  readonly key: Key;
   /** `undefined` means that it is required. */
   readonly standard: string | number | boolean | undefined;
   readonly allowed: string;
@@ -66,56 +56,63 @@ interface Variable<T> {
   readonly parse: (found: unknown) => T | undefined;
 }
 
+const HOUR_MS = 3_600_000;
+
 /** The token of RFC 9110, section 5.6.2, and RFC 6265, section 4.1.1. */
 const TOKEN = "[!#$%&'*+\\-.^_`|~0-9A-Za-z]+";
 
 /** Every variable but the backends themselves: its default, what is allowed, and how it is read. */
 export const VARIABLES = {
-  PRIMARY_DOMAIN: {
-    standard: undefined,
-    allowed: "is required and must be a host name without scheme, port or path, such as aiostreams.example.com",
-    parse: parseHostName,
-  },
-  STICKY_SESSIONS: yesOrNo(true),
-  SESSION_COOKIE_NAME: text(
-    "aiostreams_backend",
-    "must be a cookie name: letters, digits and any of !#$%&'*+-.^_`|~",
-    new RegExp(`^${TOKEN}$`),
+  PRIMARY_DOMAIN: variable(
+    "primaryDomain",
+    undefined,
+    "is required and must be a host name without scheme, port or path, such as aiostreams.example.com",
+    parseHostName,
   ),
-  SESSION_COOKIE_TTL: wholeNumber(86_400, 1, 34_560_000),
-  BACKEND_DOWN_TIME: wholeNumber(30_000, 0, 3_600_000),
-  MAX_RETRIES: wholeNumber(3, 0, 10),
-  BACKEND_TIMEOUT: wholeNumber(100_000, 1, 3_600_000),
+  STICKY_SESSIONS: yesOrNo("stickySessions", true),
+  SESSION_COOKIE_NAME: text(
+    "sessionCookieName",
+    "aiostreams_backend",
+    "must be a cookie name of letters, digits and !#$%&'*+-.^_`|~",
+    TOKEN,
+  ),
+  SESSION_COOKIE_TTL: wholeNumber("sessionCookieTtlSeconds", 86_400, 1, 34_560_000),
+  BACKEND_DOWN_TIME: wholeNumber("downTimeMs", 30_000, 0, HOUR_MS),
+  MAX_RETRIES: wholeNumber("maxRetries", 3, 0, 10),
+  BACKEND_TIMEOUT: wholeNumber("backendTimeoutMs", 100_000, 1, HOUR_MS),
   HEALTH_CHECK_PATH: text(
+    "healthCheckPath",
     "/api/v1/health",
     "must be a path that begins with one slash, such as /api/v1/health",
-    /^\/(?!\/)[!-"$-~]*$/,
+    '/(?!/)[!-"$-~]*',
   ),
-  HEALTH_CHECK_INTERVAL: {
-    ...wholeNumber(30_000, 0, 3_600_000),
-    allowed: "must be 0, or a whole number from 1000 to 3600000",
-    parse: (found: unknown) => parseWholeNumber(found, 0, 0) ?? parseWholeNumber(found, 1_000, 3_600_000),
-  },
-  PROBE_AFTER: wholeNumber(1_000, 1, 3_600_000),
-  SHARE_HEALTH: yesOrNo(true),
-  RETRY_NON_IDEMPOTENT: yesOrNo(true),
+  /** 0 means that nothing is checked by age. */
+  HEALTH_CHECK_INTERVAL: variable(
+    "healthCheckIntervalMs",
+    30_000,
+    "must be 0, or a whole number from 1000 to 3600000",
+    (found) => parseWholeNumber(found, 0, 0) ?? parseWholeNumber(found, 1_000, HOUR_MS),
+  ),
+  PROBE_AFTER: wholeNumber("probeAfterMs", 1_000, 1, HOUR_MS),
+  SHARE_HEALTH: yesOrNo("shareHealth", true),
+  RETRY_NON_IDEMPOTENT: yesOrNo("retryNonIdempotent", true),
+  /** Empty means that there is no status page. */
   STATUS_PATH: text(
+    "statusPath",
     "",
-    "must be empty, or begin with one slash, consist of letters, digits, /, -, _, . and ~, and be neither / nor HEALTH_CHECK_PATH",
+    "must be empty, or a path of letters, digits and /-_.~ that begins with one slash and is neither / nor HEALTH_CHECK_PATH",
     // It has to reach the Worker as it is written: no dot segments, and nothing that is percent-encoded on its way.
-    /^(\/(?!\/)(?!(.*\/)?\.\.?(\/|$))[\w/.~-]+)?$/,
+    "(/(?!/)(?!(.*/)?\\.\\.?(/|$))[\\w/.~-]+)?",
   ),
+  /** Empty means that no response header names the backend. */
   SERVED_BY_HEADER: text(
+    "servedByHeader",
     "",
     "must be empty or a header name that begins with X-, such as X-Served-By",
     // Behind X- there is no header that a client would choke on, such as Content-Length.
-    new RegExp(`^(X-${TOKEN})?$`, "i"),
+    `([Xx]-${TOKEN})?`,
   ),
-} as const satisfies Record<string, Variable<unknown>>;
-
-type VariableName = keyof typeof VARIABLES;
-type Values = { [Name in VariableName]: NonNullable<ReturnType<(typeof VARIABLES)[Name]["parse"]>> };
-type Vars = Readonly<Record<string, unknown>>;
+};
 
 const BACKEND_PREFIX = "BACKEND_";
 
@@ -137,47 +134,23 @@ export function isKnownVariable(name: string): boolean {
  */
 export function parseConfig(vars: Vars): Config {
   const faults: Fault[] = [];
-  const values = parseVariables(vars, faults);
-  const { PRIMARY_DOMAIN, STATUS_PATH, HEALTH_CHECK_PATH } = values;
-  if (STATUS_PATH && STATUS_PATH === HEALTH_CHECK_PATH?.replace(/\?.*/, "")) {
+  const values: Record<string, unknown> = {};
+  for (const [name, { key, standard, allowed, parse }] of Object.entries<Variable<string, unknown>>(VARIABLES)) {
+    const found = vars[name] ?? standard;
+    values[key] = parse(typeof found === "string" ? found.trim() : found);
+    if (values[key] === undefined) faults.push({ variable: name, allowed, found: shown(name, found) });
+  }
+  const config = values as Omit<Config, "publicOrigin" | "backends">;
+  const { primaryDomain, statusPath, healthCheckPath } = config;
+  if (statusPath && statusPath === healthCheckPath?.replace(/\?.*/, "")) {
     faults.push({ variable: "STATUS_PATH", allowed: VARIABLES.STATUS_PATH.allowed, found: NOT_SHOWN });
   }
-  const backends = parseBackends(vars, PRIMARY_DOMAIN, faults);
+  const backends = Object.freeze(parseBackends(vars, primaryDomain, faults));
   if (faults.length > 0) throw new ConfigError(faults);
-
-  const valid = values as Values;
-  return Object.freeze({
-    primaryDomain: valid.PRIMARY_DOMAIN,
-    publicOrigin: `https://${valid.PRIMARY_DOMAIN}`,
-    backends: Object.freeze(backends),
-    stickySessions: valid.STICKY_SESSIONS,
-    sessionCookieName: valid.SESSION_COOKIE_NAME,
-    sessionCookieTtlSeconds: valid.SESSION_COOKIE_TTL,
-    downTimeMs: valid.BACKEND_DOWN_TIME,
-    maxRetries: valid.MAX_RETRIES,
-    backendTimeoutMs: valid.BACKEND_TIMEOUT,
-    healthCheckPath: valid.HEALTH_CHECK_PATH,
-    healthCheckIntervalMs: valid.HEALTH_CHECK_INTERVAL,
-    probeAfterMs: valid.PROBE_AFTER,
-    shareHealth: valid.SHARE_HEALTH,
-    retryNonIdempotent: valid.RETRY_NON_IDEMPOTENT,
-    statusPath: valid.STATUS_PATH,
-    servedByHeader: valid.SERVED_BY_HEADER,
-  });
+  return Object.freeze({ ...config, publicOrigin: `https://${primaryDomain}`, backends });
 }
 
-function parseVariables(vars: Vars, faults: Fault[]): Partial<Values> {
-  const values: Record<string, unknown> = {};
-  for (const [variable, { standard, allowed, parse }] of Object.entries<Variable<unknown>>(VARIABLES)) {
-    const found = vars[variable] ?? standard;
-    const value = parse(typeof found === "string" ? found.trim() : found);
-    if (value === undefined) faults.push({ variable, allowed, found: shown(variable, found) });
-    else values[variable] = value;
-  }
-  return values as Partial<Values>;
-}
-
-function parseBackends(vars: Vars, primaryDomain: string | undefined, faults: Fault[]): Backend[] {
+function parseBackends(vars: Vars, primaryDomain: string, faults: Fault[]): Backend[] {
   const backends: (Backend & { variable: string })[] = [];
   for (const variable of Object.keys(vars).filter(isBackendVariable).sort()) {
     const found = vars[variable];
@@ -233,21 +206,29 @@ function shown(variable: string, found: unknown): string | undefined {
   return address.slice(0, 200);
 }
 
-function wholeNumber(standard: number, min: number, max: number) {
-  return {
-    standard,
-    allowed: `must be a whole number from ${min} to ${max}`,
-    parse: (found: unknown) => parseWholeNumber(found, min, max),
-  };
+function variable<const Key extends string, T>(
+  key: Key,
+  standard: Variable<Key, T>["standard"],
+  allowed: string,
+  parse: Variable<Key, T>["parse"],
+): Variable<Key, T> {
+  return { key, standard, allowed, parse };
 }
 
-function yesOrNo(standard: boolean) {
-  return { standard, allowed: "must be true or false", parse: parseBoolean };
+function wholeNumber<const Key extends string>(key: Key, standard: number, min: number, max: number) {
+  const parse = (found: unknown) => parseWholeNumber(found, min, max);
+  return variable(key, standard, `must be a whole number from ${min} to ${max}`, parse);
 }
 
-function text(standard: string, allowed: string, pattern: RegExp) {
-  const parse = (found: unknown) => (typeof found === "string" && pattern.test(found) ? found : undefined);
-  return { standard, allowed, parse };
+function yesOrNo<const Key extends string>(key: Key, standard: boolean) {
+  return variable(key, standard, "must be true or false", parseBoolean);
+}
+
+/** `pattern`: what the whole text has to be, as a regular expression. */
+function text<const Key extends string>(key: Key, standard: string, allowed: string, pattern: string) {
+  const whole = new RegExp(`^(?:${pattern})$`);
+  const parse = (found: unknown) => (typeof found === "string" && whole.test(found) ? found : undefined);
+  return variable(key, standard, allowed, parse);
 }
 
 function parseWholeNumber(found: unknown, min: number, max: number): number | undefined {

@@ -9,7 +9,7 @@ import { ownAnswer } from "./own-answer.ts";
 import { newHeldBodies } from "./proxy/body.ts";
 import { WAITING_ATTEMPTS_MAX } from "./proxy/failover.ts";
 import { answerToClient } from "./proxy/headers.ts";
-import { hasFailed } from "./proxy/outcome.ts";
+import { failureOf } from "./proxy/outcome.ts";
 import { proxy } from "./proxy/proxy.ts";
 import { clientOf, movesSession, sessionCookie } from "./selection/session.ts";
 import { recordMetrics } from "./status/metrics.ts";
@@ -51,7 +51,7 @@ export default {
     const { response, backend } = served;
     if (env.METRICS) recordMetrics(env.METRICS, request, served, Date.now() - startedMs);
     if (!backend) return response;
-    const moves = !hasFailed(response.status) && movesSession(client, backend, config, health);
+    const moves = !failureOf(response.status) && movesSession(client, backend, config, health);
     return answerToClient(response, backend, moves ? sessionCookie(backend, config) : undefined, config);
   },
 } satisfies ExportedHandler<Env>;

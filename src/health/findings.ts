@@ -40,8 +40,6 @@ export interface BackendHealth {
   checkStartedMs: number;
   /** A lease: past it a check counts as lost, since the runtime may cancel it with its invocation. */
   checkLeaseUntilMs: number;
-  /** A lease likewise: somebody waits until the next check may begin. */
-  waiterLeaseUntilMs: number;
   /** The latest answer below 500, or good check. */
   lastLifeMs: number;
   /** When the oldest attempt was sent that no sign of life has followed. */
@@ -87,7 +85,6 @@ export function healthOf(health: Health, id: string): BackendHealth {
       isHinted: false,
       checkStartedMs: NEVER,
       checkLeaseUntilMs: NEVER,
-      waiterLeaseUntilMs: NEVER,
       lastLifeMs: NEVER,
       unansweredSinceMs: NEVER,
       failingUntilMs: undefined,

@@ -1,6 +1,7 @@
 import type { Backend, Config } from "../config.ts";
 import type { Counters } from "../counters.ts";
 import { report } from "../events.ts";
+import { within } from "../within.ts";
 import { CHECK_SUBREQUESTS, CHECK_TIMEOUT_MS, check } from "./check.ts";
 import {
   type BackendHealth,
@@ -14,7 +15,6 @@ import {
   isCheckDue,
   isDown,
   mayCheck,
-  NEVER,
   takeFinding,
 } from "./findings.ts";
 import { readEntry, writeEntry } from "./shared.ts";
@@ -48,12 +48,6 @@ const COLD_WAIT_MS = 100;
 /** How long a write waits for the reading before it. */
 const READ_WAIT_MS = 1_000;
 
-/** How often a hint that came too early looks whether its check may begin. */
-const WAIT_STEP_MS = 250;
-
-/** Long enough for a check that is under way to end, and less than the 30 s that `waitUntil` is given. */
-const WAIT_STEPS_MAX = 20;
-
 /** Begins the checks that are due now that a request passes, and reads what other isolates found. Nobody waits for either. */
 export function tend(invocation: Invocation): void {
   const { config, health } = invocation;
@@ -83,7 +77,7 @@ export async function checkAll(invocation: Invocation, maxAgeMs: number, waitMs:
     if (isFresh || isAsleep(backend, invocation) || !mayCheck(known, nowMs)) return [];
     return [checkNow(backend, known, invocation)];
   });
-  const all = Promise.all(checks).then(() => {});
+  const all = Promise.all(checks);
   ctx.waitUntil(all);
   await within(waitMs, all);
 }
@@ -93,23 +87,16 @@ export function isAsleep(backend: Backend, { config, health }: Pick<Invocation, 
   return backend.isBackup && config.backends.some(({ id, isBackup }) => !isBackup && !isDown(healthOf(health, id)));
 }
 
-/** Makes a check of a backend due: now, or as soon as one may begin. */
+/** Makes a check of a backend due. One that may not begin yet is left to whoever looks next, this request or another. */
 export function hint(backend: Backend, invocation: Invocation): void {
-  const known = healthOf(invocation.health, backend.id);
-  const nowMs = Date.now();
-  known.isHinted = true;
-  if (mayCheck(known, nowMs)) invocation.ctx.waitUntil(checkNow(backend, known, invocation));
-  else if (nowMs >= known.waiterLeaseUntilMs) invocation.ctx.waitUntil(checkLater(backend, known, invocation));
+  healthOf(invocation.health, backend.id).isHinted = true;
+  checkIfHinted(backend, invocation);
 }
 
-/** One waits for all. A waiter that the runtime cancels is replaced by the next hint's, or the check by the next request's. */
-async function checkLater(backend: Backend, known: BackendHealth, invocation: Invocation): Promise<void> {
-  for (let step = 0; step < WAIT_STEPS_MAX && known.isHinted && !mayCheck(known, Date.now()); step++) {
-    known.waiterLeaseUntilMs = Date.now() + 2 * WAIT_STEP_MS;
-    await new Promise((resolve) => setTimeout(resolve, WAIT_STEP_MS));
-  }
-  known.waiterLeaseUntilMs = NEVER;
-  if (known.isHinted) await checkNow(backend, known, invocation);
+/** Begins the check that a hint has made due, if one may begin. */
+export function checkIfHinted(backend: Backend, invocation: Invocation): void {
+  const known = healthOf(invocation.health, backend.id);
+  if (known.isHinted && mayCheck(known, Date.now())) invocation.ctx.waitUntil(checkNow(backend, known, invocation));
 }
 
 /** Checks a backend, unless the invocation has spent its subrequests: then the check stays due. */
@@ -132,7 +119,7 @@ export async function checkNow(backend: Backend, known: BackendHealth, invocatio
 }
 
 /** Before the first selection of a cold isolate: resolves when the shared findings are read, or have taken too long. */
-export function readWhenCold(invocation: Invocation): Promise<void> | undefined {
+export function readWhenCold(invocation: Invocation): Promise<unknown> | undefined {
   const { config, health, ctx } = invocation;
   const coldAfterMs = Math.max(config.healthCheckIntervalMs, COLD_AFTER_MS);
   if (!config.shareHealth || Date.now() - health.sharedReadMs <= coldAfterMs) return undefined;
@@ -168,17 +155,6 @@ async function share(invocation: Invocation): Promise<void> {
   const { config, health, subrequests } = invocation;
   if (Date.now() - health.sharedReadMs > READ_EVERY_MS) await within(READ_WAIT_MS, readShared(invocation));
   if (subrequests.spend(1)) await subrequests.connected(() => writeEntry(config, health));
-}
-
-/** Resolves with the promise, or after `ms`; the promise must not reject. */
-async function within(ms: number, promise: Promise<void>): Promise<void> {
-  await new Promise<void>((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    promise.then(() => {
-      clearTimeout(timer);
-      resolve();
-    });
-  });
 }
 
 /** Says that a backend was ejected, or is back, wherever that was found out. */

@@ -1,17 +1,11 @@
 import type { Backend } from "../config.ts";
 import type { Failure } from "../events.ts";
+import { within } from "../within.ts";
 import type { Body } from "./body.ts";
 import { newSilence, type Silence } from "./silence.ts";
 import { closeWebSocket, isWebSocketRequest } from "./websocket.ts";
 
-/** What every attempt of a request sends. */
-export interface Sending {
-  readonly request: Request;
-  /** Path and query, verbatim. */
-  readonly path: string;
-  readonly headers: Headers;
-  readonly body: Body;
-}
+export type Result = Response | Failure;
 
 /** One attempt, while its headers are waited for. */
 export interface Attempt {
@@ -20,10 +14,19 @@ export interface Attempt {
   readonly number: number;
   readonly sentMs: number;
   readonly silence: Silence;
-  /** Rejects when there is no connection, or when it breaks. */
-  readonly response: Promise<Response>;
+  /** Never rejects. */
+  readonly result: Promise<Result>;
   /** Frees its connection. The first attempt has none: a signal would cost every request. */
   readonly abort: AbortController | undefined;
+}
+
+/** What is sent by every attempt of a request. */
+export interface Sending {
+  readonly request: Request;
+  /** Path and query, verbatim. */
+  readonly path: string;
+  readonly headers: Headers;
+  readonly body: Body;
 }
 
 /** Sends a request to a backend. */
@@ -35,8 +38,11 @@ export function begin(
   nowMs: number,
 ): Attempt {
   const abort = number > 1 ? new AbortController() : undefined;
-  const silence = newSilence(nowMs, probeAfterMs);
-  return { backend, number, sentMs: nowMs, silence, response: send(sending, backend, abort?.signal), abort };
+  const result = send(sending, backend, abort?.signal).then(
+    (response) => resultOf(response, sending.request),
+    () => "network error" as const,
+  );
+  return { backend, number, sentMs: nowMs, silence: newSilence(nowMs, probeAfterMs), result, abort };
 }
 
 function send(
@@ -60,30 +66,11 @@ function send(
   }
 }
 
-export type Result = Response | Failure;
-
 /** What a response is worth: a 101 that nobody asked for is none, and handing it on would throw. */
 function resultOf(response: Response, request: Request): Result {
   if (response.status !== 101 || (response.webSocket && isWebSocketRequest(request))) return response;
   discard(response);
   return "unexpected upgrade";
-}
-
-/** The result of an attempt, or `undefined` after `ms`. The timer ends with the attempt: nothing is cut later. */
-export function resultWithin(ms: number, { response }: Attempt, request: Request): Promise<Result | undefined> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms, undefined);
-    response.then(
-      (answer) => {
-        clearTimeout(timer);
-        resolve(resultOf(answer, request));
-      },
-      () => {
-        clearTimeout(timer);
-        resolve("network error");
-      },
-    );
-  });
 }
 
 export interface Settled {
@@ -93,14 +80,9 @@ export interface Settled {
 
 /** The attempts of a request whose headers are waited for, and the results that have come. */
 export class OpenAttempts {
-  readonly #request: Request;
   readonly #open = new Set<Attempt>();
   readonly #settled: Settled[] = [];
-  #wake: (() => void) | undefined;
-
-  constructor(request: Request) {
-    this.#request = request;
-  }
+  #wake = () => {};
 
   [Symbol.iterator](): Iterator<Attempt> {
     return this.#open.values();
@@ -112,10 +94,11 @@ export class OpenAttempts {
 
   add(attempt: Attempt): void {
     this.#open.add(attempt);
-    attempt.response.then(
-      (response) => this.#onResult(attempt, resultOf(response, this.#request)),
-      () => this.#onResult(attempt, "network error"),
-    );
+    attempt.result.then((result) => {
+      if (this.#open.delete(attempt)) this.#settled.push({ attempt, result });
+      else discard(result);
+      this.#wake();
+    });
   }
 
   /** Lets go of an attempt: its connection is freed, and an answer that comes all the same is thrown away. */
@@ -127,38 +110,26 @@ export class OpenAttempts {
   /** The next result, or `undefined` when none has come within `ms`. */
   async next(ms: number): Promise<Settled | undefined> {
     if (this.#settled.length === 0) {
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, ms);
-        this.#wake = () => {
-          clearTimeout(timer);
-          resolve();
-        };
+      const woken = new Promise<void>((resolve) => {
+        this.#wake = resolve;
       });
-      this.#wake = undefined;
+      await within(ms, woken);
     }
     return this.#settled.shift();
-  }
-
-  #onResult(attempt: Attempt, result: Result): void {
-    if (!this.#open.delete(attempt)) {
-      if (result instanceof Response) discard(result);
-      return;
-    }
-    this.#settled.push({ attempt, result });
-    this.#wake?.();
   }
 
   /** Lets go of everything. Returns the attempts that had no result yet. */
   end(): Attempt[] {
     const waiting = [...this.#open];
     for (const attempt of waiting) this.letGo(attempt);
-    for (const { result } of this.#settled) if (result instanceof Response) discard(result);
+    for (const { result } of this.#settled) discard(result);
     return waiting;
   }
 }
 
 /** Throws an answer away, so that its connection is free: only six may wait at a time. */
-export function discard(response: Response): void {
-  closeWebSocket(response);
-  response.body?.cancel().catch(() => {});
+export function discard(result: Result): void {
+  if (!(result instanceof Response)) return;
+  closeWebSocket(result);
+  result.body?.cancel().catch(() => {});
 }

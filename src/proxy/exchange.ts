@@ -8,8 +8,7 @@ import type { Client } from "../selection/session.ts";
 import { type Attempt, begin, type Sending } from "./attempt.ts";
 
 /** One user's request and all that it is decided by. */
-export interface Exchange {
-  readonly sending: Sending;
+export interface Exchange extends Sending {
   readonly client: Client;
   readonly invocation: Invocation;
 }
@@ -25,12 +24,12 @@ export interface Served {
 }
 
 /** Sends the request to a backend, and tells its health. */
-export function beginAttempt({ sending, invocation }: Exchange, backend: Backend, number: number): Attempt {
-  const { config, counters, health } = invocation;
+export function beginAttempt(exchange: Exchange, backend: Backend, number: number): Attempt {
+  const { config, counters, health } = exchange.invocation;
   const nowMs = Date.now();
   countAttempt(counters, backend.id, nowMs);
   sent(healthOf(health, backend.id), nowMs);
-  return begin(sending, backend, number, config.probeAfterMs, nowMs);
+  return begin(exchange, backend, number, config.probeAfterMs, nowMs);
 }
 
 /** A backend answered below 500; those in `failed` did not answer the same request. */

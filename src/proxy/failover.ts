@@ -2,13 +2,13 @@ import type { Backend } from "../config.ts";
 import { countFailure } from "../counters.ts";
 import { type Failure, report } from "../events.ts";
 import { healthOf, isDown } from "../health/findings.ts";
-import { hint } from "../health/monitor.ts";
+import { checkIfHinted, hint } from "../health/monitor.ts";
 import { ownAnswer } from "../own-answer.ts";
 import { type AskedBackends, downCandidates, nextCandidate, wasSilent } from "../selection/candidates.ts";
 import { type Attempt, discard, OpenAttempts, type Result } from "./attempt.ts";
 import { beginAttempt, type Exchange, type Served, tellAnswered, tellFailed } from "./exchange.ts";
 import { LastResort } from "./last-resort.ts";
-import { hasFailed, isIdempotent, isRelayable, mayRetry, outcomeOf } from "./outcome.ts";
+import { failureOf, isIdempotent, isRelayable, mayRetry } from "./outcome.ts";
 import { listen, type Verdict } from "./silence.ts";
 import { isWebSocketRequest } from "./websocket.ts";
 
@@ -50,9 +50,9 @@ export class Failover {
 
   constructor(exchange: Exchange) {
     this.#exchange = exchange;
-    const { request, body } = exchange.sending;
+    const { request, body } = exchange;
     const { method } = request;
-    this.#open = new OpenAttempts(request);
+    this.#open = new OpenAttempts();
     this.#lastResort = new LastResort(exchange.invocation);
     this.#isStreamed = body instanceof ReadableStream;
     this.#isCautious = body !== null || (method !== "GET" && method !== "HEAD") || isWebSocketRequest(request);
@@ -76,7 +76,7 @@ export class Failover {
       const settled = await this.#open.next(waitMs);
       if (!settled) continue;
       const { attempt, result } = settled;
-      if (result instanceof Response && !hasFailed(result.status)) return this.#answered(attempt, result);
+      if (result instanceof Response && !failureOf(result.status)) return this.#answered(attempt, result);
       this.#fail(attempt, result);
     }
   }
@@ -125,6 +125,7 @@ export class Failover {
     const { invocation } = this.#exchange;
     const verdict = listen(silence, healthOf(invocation.health, backend.id), nowMs, this.#isCautious);
     if (verdict === "unquestioned") hint(backend, invocation);
+    else if (verdict === "questioned") checkIfHinted(backend, invocation);
     return verdict;
   }
 
@@ -137,9 +138,9 @@ export class Failover {
 
   /** The backend to ask next; `looking` while a last resort waits for its checks. */
   #next(nowMs: number): Backend | "looking" | undefined {
-    const { client, invocation, sending } = this.#exchange;
+    const { client, invocation, request } = this.#exchange;
     const { config, health } = invocation;
-    const patience = { hasAnswer: this.#inHand !== undefined, isIdempotent: isIdempotent(sending.request.method) };
+    const patience = { hasAnswer: this.#inHand !== undefined, isIdempotent: isIdempotent(request.method) };
     const candidate = nextCandidate(config, health, client, this.#asked, patience, nowMs);
     if (candidate) return candidate;
 
@@ -182,29 +183,33 @@ export class Failover {
   }
 
   #fail({ backend, number }: Attempt, result: Result): void {
-    const { sending, invocation } = this.#exchange;
+    const { request, invocation } = this.#exchange;
     const status = result instanceof Response ? result.status : undefined;
-    const outcome = result instanceof Response ? outcomeOf(result.status) : result;
-    if (outcome === "answered") return;
+    const outcome = result instanceof Response ? failureOf(result.status) : result;
+    if (!outcome) return;
     tellFailed(this.#exchange, backend, outcome, status);
     // Once more, since its pooled connection may have been stale; it has failed for good if that fails too.
     if (outcome === "network error" && !this.#failed.has(backend)) this.#asked.set(backend, "may be asked again");
     this.#failed.add(backend);
     this.#last = { backend, reason: outcome, status, attempt: number };
-    this.#mayRetry &&= mayRetry(sending.request.method, this.#isStreamed, status, invocation.config);
-    if (!(result instanceof Response)) return;
-    if (isRelayable(result.status)) {
-      if (this.#inHand) discard(this.#inHand.response);
+    this.#mayRetry &&= mayRetry(request.method, this.#isStreamed, status, invocation.config);
+    if (result instanceof Response && isRelayable(result.status)) {
+      this.#drop();
       this.#inHand = { response: result, backend };
     } else {
       discard(result);
     }
   }
 
+  /** Throws away the answer in hand, since there is a later or a better one. */
+  #drop(): void {
+    if (this.#inHand) discard(this.#inHand.response);
+  }
+
   #answered({ backend, number }: Attempt, response: Response): Served {
     tellAnswered(this.#exchange, backend, response.status, this.#failed);
     this.#end();
-    if (this.#inHand) discard(this.#inHand.response);
+    this.#drop();
     return { response, backend, first: this.#first, attempts: Math.max(number, this.#attempts) };
   }
 

@@ -1,28 +1,22 @@
 import type { Config } from "../config.ts";
 import type { Failure } from "../events.ts";
 
-/** What became of an attempt. */
-export type Outcome = "answered" | Failure;
-
 /**
- * Cloudflare's own statuses for "could not reach the origin": 521 refused, 522 no connection in time, 523 no route,
- * 525 and 526 TLS, 530 no such host (https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors/).
+ * Cloudflare's "could not reach the origin", where the backend cannot have seen the request: 521 refused, 523 no route, 525
+ * and 526 TLS, 530 no such host
+ * (https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors/).
  */
-const UNREACHABLE = new Set([521, 522, 523, 525, 526, 530]);
+const NEVER_SEEN = [521, 523, 525, 526, 530];
 
-/** Of these, the ones where the backend cannot have seen the request. After a 522 it may have. */
-const NEVER_SEEN = new Set([521, 523, 525, 526, 530]);
+/** Likewise, but there was no connection in time: the backend may have seen the request. */
+const MAYBE_SEEN = 522;
 
-/** What a response's status means. What is not "answered" has failed, for the retries, the session and the metrics alike. */
-export function outcomeOf(status: number): Outcome {
-  if (status < 500 || status > 599) return "answered";
-  if (UNREACHABLE.has(status)) return "unreachable";
+/** What a response's status has failed by; `undefined` for an answer. This is what failed means, for the retries, the session and the metrics alike. */
+export function failureOf(status: number): Failure | undefined {
+  if (status < 500 || status > 599) return undefined;
+  if (status === MAYBE_SEEN || NEVER_SEEN.includes(status)) return "unreachable";
   if ((status >= 502 && status <= 504) || (status >= 520 && status <= 529)) return "unavailable";
   return "application error";
-}
-
-export function hasFailed(status: number): boolean {
-  return outcomeOf(status) !== "answered";
 }
 
 /** Whether an answer may be relayed as a backend's own, below 500 or not: Cloudflare's error pages name the backend's host. */
@@ -47,5 +41,5 @@ export function mayRetry(
 ): boolean {
   if (isStreamed) return false;
   if (config.retryNonIdempotent || isIdempotent(method)) return true;
-  return status !== undefined && NEVER_SEEN.has(status);
+  return status !== undefined && NEVER_SEEN.includes(status);
 }

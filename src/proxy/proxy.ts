@@ -2,12 +2,12 @@ import { type Invocation, tend } from "../health/monitor.ts";
 import { ownAnswer } from "../own-answer.ts";
 import { nextCandidate } from "../selection/candidates.ts";
 import type { Client } from "../selection/session.ts";
-import { resultWithin } from "./attempt.ts";
+import { within } from "../within.ts";
 import { type Body, BodyHolder, type HeldBodies, readBody } from "./body.ts";
 import { beginAttempt, type Exchange, type Served, tellAnswered } from "./exchange.ts";
 import { Failover } from "./failover.ts";
 import { headersToBackend } from "./headers.ts";
-import { hasFailed } from "./outcome.ts";
+import { failureOf } from "./outcome.ts";
 
 const NOBODY = new Map();
 const FIRST = { hasAnswer: false, isIdempotent: true };
@@ -22,7 +22,7 @@ export function proxy(
 ): Promise<Served> {
   invocation.counters.requests++;
   const headers = headersToBackend(request, client.ip, invocation.config);
-  const exchange = (body: Body): Exchange => ({ sending: { request, path, headers, body }, client, invocation });
+  const exchange = (body: Body): Exchange => ({ request, path, headers, body, client, invocation });
   return request.body === null ? serve(exchange(null)) : serveWithBody(request, exchange, heldBodies);
 }
 
@@ -44,7 +44,7 @@ async function serveWithBody(
 
 /** The short way: a first attempt that is answered below 500 within `PROBE_AFTER`. All else is made when it is needed. */
 async function serve(exchange: Exchange): Promise<Served> {
-  const { sending, client, invocation } = exchange;
+  const { client, invocation } = exchange;
   const { config, health } = invocation;
   const backend = nextCandidate(config, health, client, NOBODY, FIRST, Date.now());
   const attempt = backend && beginAttempt(exchange, backend, 1);
@@ -52,8 +52,8 @@ async function serve(exchange: Exchange): Promise<Served> {
   if (!attempt) return new Failover(exchange).run();
 
   const waitMs = Math.min(config.probeAfterMs, config.backendTimeoutMs);
-  const result = await resultWithin(waitMs, attempt, sending.request);
-  if (result instanceof Response && !hasFailed(result.status)) {
+  const result = await within(waitMs, attempt.result);
+  if (result instanceof Response && !failureOf(result.status)) {
     tellAnswered(exchange, attempt.backend, result.status);
     return { response: result, backend: attempt.backend, first: attempt.backend, attempts: 1 };
   }

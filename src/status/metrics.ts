@@ -1,5 +1,5 @@
 import type { Served } from "../proxy/exchange.ts";
-import { hasFailed } from "../proxy/outcome.ts";
+import { failureOf } from "../proxy/outcome.ts";
 
 /**
  * Writes the data point of one proxied request to Analytics Engine. A request is never delayed by it (the runtime sends it
@@ -14,7 +14,7 @@ export function recordMetrics(
   const { response, backend, first, attempts } = served;
   if (!first) return; // No backend was asked.
   const { id, isBackup } = backend ?? first;
-  const exhausted = !backend || hasFailed(response.status);
+  const exhausted = !backend || failureOf(response.status);
   const outcome = exhausted ? "exhausted" : backend === first ? "ok" : "failover";
   const statusClass = `${Math.floor(response.status / 100)}xx`;
   try {
