@@ -14,6 +14,8 @@ export type Mode =
   | { readonly kind: "status"; readonly status: number; readonly healthStatus?: number }
   /** Accepts, reads, and never answers; the health route is silent too unless `healthy`, or answers `healthStatus`. */
   | { readonly kind: "hang"; readonly healthy?: boolean; readonly healthStatus?: number }
+  /** Accepts, reads, and answers nothing until it is in another mode; then all that has come is answered as that one does. */
+  | { readonly kind: "frozen" }
   /** Resets every new connection before anything has come, and every other one as `reset` does. */
   | { readonly kind: "reset-on-accept" }
   /** Resets every connection as soon as a request line has come. */
@@ -143,11 +145,11 @@ export class Backend {
   }
 
   async #onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { mode } = this;
     response.on("error", () => {});
     const isCheck = request.url === HEALTH_PATH;
     if (isCheck) this.checks++;
     else if (this.onRequest) return this.onRequest(request, response);
+    let { mode } = this;
     if (mode.kind === "reset" || mode.kind === "reset-on-accept") return void request.socket.resetAndDestroy();
 
     const chunks: Buffer[] = [];
@@ -160,6 +162,7 @@ export class Backend {
     const { method = "", url = "", headers, rawHeaders } = request;
     if (!isCheck) this.seen.push({ method, url, rawHeaders, headers, body });
 
+    mode = await this.#thawed();
     if (mode.kind === "reset-after-body") return void request.socket.resetAndDestroy();
     if (mode.kind === "hang" && isCheck && mode.healthStatus) return void response.writeHead(mode.healthStatus).end();
     if (mode.kind === "hang" && !(isCheck && mode.healthy)) return;
@@ -178,11 +181,17 @@ export class Backend {
     response.end(JSON.stringify(echo));
   }
 
+  /** Its mode, once that is not `frozen`. */
+  async #thawed(): Promise<Mode> {
+    while (this.mode.kind === "frozen" && this.#server.listening) await sleep(5);
+    return this.mode;
+  }
+
   async #onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
-    const { mode } = this;
     const { method = "", url = "", headers, rawHeaders } = request;
     socket.on("error", () => {});
     this.seen.push({ method, url, rawHeaders, headers, body: head });
+    const mode = await this.#thawed();
     if (mode.kind.startsWith("reset")) return void request.socket.resetAndDestroy();
     // It never answers, but it sees when the other side is gone.
     if (mode.kind === "hang") return void socket.resume().on("end", () => socket.end());

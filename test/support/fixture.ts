@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, inject } from "vitest";
-import { Backend, type Echo } from "./backend.ts";
+import { Backend, type Echo, type Mode } from "./backend.ts";
+import { until } from "./waiting.ts";
 import { backendVars, type Options, type StartOptions, Worker } from "./worker.ts";
 import type { Vars } from "./workerd.ts";
 
@@ -23,36 +24,69 @@ export interface LoadBalancer {
   isUp(id: Id): Promise<boolean>;
 }
 
+/** A `LoadBalancer` that ends with the scope of `await using`. */
+export type OwnLoadBalancer = LoadBalancer & AsyncDisposable;
+
+/** Three new backends and a new Worker with these variables, for one test alone: such tests can run side by side. */
+export async function startLoadBalancer(vars: Vars = {}, startOptions: StartOptions = {}): Promise<OwnLoadBalancer> {
+  const backends = await Promise.all(IDS.map((id) => new Backend(id).start()));
+  const worker = await Worker.start(inject("script"), { ...backendVars(backends), ...vars }, startOptions);
+  const servedBy = async (options: Options = {}) => {
+    const { status, text } = await worker.fetch("/who", options);
+    expect(status, text).toBe(200);
+    return (JSON.parse(text) as Echo).id;
+  };
+  const [cf, duck, koyeb] = backends as [Backend, Backend, Backend];
+  return {
+    worker,
+    cf,
+    duck,
+    koyeb,
+    backends,
+    servedBy,
+    isUp: async (id: Id) => (await servedBy(boundTo(id))) === id,
+    async [Symbol.asyncDispose]() {
+      await worker.stop();
+      await Promise.all(backends.map((backend) => backend.kill()));
+      expect(worker.output, "nothing is thrown that nobody catches").not.toMatch(/uncaught/i);
+      expect(worker.output, "the log holds no secret").not.toContain(SECRET);
+    },
+  };
+}
+
 /** Three new backends and a new Worker with these variables before each test of the suite that calls it, and none after. */
-export function loadBalancer(vars: Vars = {}, options: StartOptions = {}): LoadBalancer {
-  const lb = {
-    async servedBy(options: Options = {}) {
-      const { status, text } = await lb.worker.fetch("/who", options);
-      expect(status, text).toBe(200);
-      return (JSON.parse(text) as Echo).id;
-    },
-    async isUp(id: Id) {
-      return (await lb.servedBy(boundTo(id))) === id;
-    },
-  } as LoadBalancer;
-
+export function loadBalancer(vars: Vars = {}, startOptions: StartOptions = {}): LoadBalancer {
+  const lb = {} as OwnLoadBalancer;
   beforeEach(async () => {
-    lb.backends = await Promise.all(IDS.map((id) => new Backend(id).start()));
-    for (const id of IDS) lb[id] = lb.backends[IDS.indexOf(id)] as Backend;
-    lb.worker = await Worker.start(inject("script"), { ...backendVars(lb.backends), ...vars }, options);
+    Object.assign(lb, await startLoadBalancer(vars, startOptions));
   });
-
-  afterEach(async () => {
-    await lb.worker.stop();
-    await Promise.all(lb.backends.map((backend) => backend.kill()));
-    expect(lb.worker.output, "nothing is thrown that nobody catches").not.toMatch(/uncaught/i);
-    expect(lb.worker.output, "the log holds no secret").not.toContain(SECRET);
-  });
-
+  afterEach(() => lb[Symbol.asyncDispose]());
   return lb;
 }
 
 /** The options of a client whose session is on this backend. */
 export function boundTo<More extends Options>(id: string, options?: More) {
   return Object.assign({}, options, { headers: { Cookie: `aiostreams_backend=${id}`, ...options?.headers } });
+}
+
+/** Variables with which nothing is checked but on a hint. */
+export const HINTS_ONLY = { HEALTH_CHECK_INTERVAL: 0, BACKEND_DOWN_TIME: 3_600_000 };
+
+/** What the log says of a backend's health so far: `ejected` and `back` in turn. */
+export function changesOf({ worker }: Pick<LoadBalancer, "worker">, id: string): string[] {
+  return worker.log.flatMap(({ event, backend }) =>
+    backend === id && (event === "ejected" || event === "back") ? [event] : [],
+  );
+}
+
+/** Has checks find these backends dead, as the Worker's first requests; then they are in this mode, and have seen nothing. */
+export async function takeDown(lb: LoadBalancer, ids: readonly Id[], mode: Mode): Promise<void> {
+  for (const id of ids) lb[id].mode = { kind: "status", status: 503 };
+  for (const id of ids) await lb.worker.fetch("/", boundTo(id));
+  await until("they are ejected", () => ids.every((id) => changesOf(lb, id).at(-1) === "ejected"));
+  for (const backend of lb.backends) {
+    backend.seen.length = 0;
+    backend.checks = 0;
+  }
+  for (const id of ids) lb[id].mode = mode;
 }
