@@ -107,8 +107,8 @@ export function stateOf(known: BackendHealth, nowMs: number): State {
   return isCheckUnderWay(known, nowMs) && nowMs - known.checkStartedMs >= SUSPECT_AFTER_MS ? "suspect" : "up";
 }
 
-export function isDown({ finding, failingUntilMs }: BackendHealth): boolean {
-  return failingUntilMs !== undefined || (finding !== undefined && finding.result !== "good");
+export function isDown(known: BackendHealth): boolean {
+  return downReason(known) !== undefined;
 }
 
 /** Why a backend is down; `undefined` while it is not. */

@@ -55,10 +55,7 @@ export async function writeEntry(config: Config, health: Health): Promise<void> 
 
 /** The entry: ids, results, statuses and times. No host name, no path. */
 export function formatEntry(config: Config, health: Health): string {
-  const findings = config.backends.flatMap(({ id }) => {
-    const finding = health.backends.get(id)?.finding;
-    return finding ? [[id, finding] as const] : [];
-  });
+  const findings = config.backends.map(({ id }) => [id, health.backends.get(id)?.finding]);
   return JSON.stringify({ findings: Object.fromEntries(findings) });
 }
 
@@ -68,31 +65,24 @@ export function formatEntry(config: Config, health: Health): string {
  */
 export function parseEntry(text: string, config: Config, nowMs: number): Map<string, Finding> {
   const read = new Map<string, Finding>();
-  let entry: unknown;
   try {
-    entry = JSON.parse(text);
+    const { findings } = JSON.parse(text);
+    for (const { id } of config.backends) {
+      const finding = Object.hasOwn(findings, id) ? parseFinding(findings[id], nowMs) : undefined;
+      if (finding) read.set(id, finding);
+    }
   } catch {
-    return read;
-  }
-  const findings = isRecord(entry) && isRecord(entry.findings) ? entry.findings : {};
-  for (const { id } of config.backends) {
-    const finding = Object.hasOwn(findings, id) ? parseFinding(findings[id], nowMs) : undefined;
-    if (finding) read.set(id, finding);
+    // No JSON, or JSON of no object.
   }
   return read;
 }
 
 function parseFinding(found: unknown, nowMs: number): Finding | undefined {
-  if (!isRecord(found)) return undefined;
-  const { result: word, status, tookMs, atMs } = found;
+  const { result: word, status, tookMs, atMs } = Object(found) as Record<string, unknown>;
   const result = CHECK_RESULTS.find((known) => known === word);
   if (!result || !isBetween(tookMs, 0, 60_000) || !isBetween(atMs, 0, Number.MAX_SAFE_INTEGER)) return undefined;
   if (status !== null && !isBetween(status, 100, 999)) return undefined;
   return { result, status, tookMs, atMs: Math.min(atMs, nowMs) };
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function isBetween(value: unknown, min: number, max: number): value is number {

@@ -8,18 +8,10 @@ import { mix } from "../hash.ts";
 export function clientKey(ip: string): string {
   if (!ip.includes(":")) return ip;
   const address = ip.toLowerCase();
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/.exec(address);
-  if (mapped?.[1]) return mapped[1];
-  const groups = groupsOf(address);
-  const [high, low] = groups.slice(6).map((group) => Number.parseInt(group, 16));
-  if (high !== undefined && low !== undefined && groups.slice(0, 6).join(":") === "0:0:0:0:0:ffff") {
-    return [high >> 8, high & 255, low >> 8, low & 255].join(".");
-  }
-  return groups.slice(0, 4).join(":");
-}
-
-/** The groups of an IPv6 address, without leading zeros; `::` is written out. */
-function groupsOf(address: string): string[] {
+  const [, dotted, high = "", low = ""] =
+    /^[0:]*:ffff:(?:(\d+\.\d+\.\d+\.\d+)|([\da-f]{1,4}):([\da-f]{1,4}))$/.exec(address) ?? [];
+  if (dotted !== undefined) return dotted;
+  if (high !== "") return [high, low].flatMap(bytesOf).join(".");
   const [head = "", tail] = address.split("::");
   const groups = head === "" ? [] : head.split(":");
   if (tail !== undefined) {
@@ -27,7 +19,15 @@ function groupsOf(address: string): string[] {
     while (groups.length + after.length < 8) groups.push("0");
     groups.push(...after);
   }
-  return groups.map((group) => group.replace(/^0+(?=.)/, ""));
+  return groups
+    .slice(0, 4)
+    .map((group) => group.replace(/^0+(?=.)/, ""))
+    .join(":");
+}
+
+function bytesOf(group: string): number[] {
+  const bits = Number.parseInt(group, 16);
+  return [bits >> 8, bits & 255];
 }
 
 /**
