@@ -1,8 +1,9 @@
 import { parseArgs } from "node:util";
+import { VARIABLES } from "../../src/config.ts";
 import { isFree, nextFreePort, PORT_MAX } from "../support/ports.ts";
 import { EVENTS_PATH, FILM_PATH, MANIFEST_PATH, PAGE_PATH, SERVED_BY, STATUS_PATH } from "./backend.ts";
 import { smoke } from "./smoke.ts";
-import { type Action, IDS, type Note, Stack } from "./stack.ts";
+import { type Action, BACKUP, IDS, type Note, Stack, type StackOptions } from "./stack.ts";
 
 const PORT_DEFAULT = 8787;
 const DOWN_TIME_MS_DEFAULT = 10_000;
@@ -14,18 +15,21 @@ Starts three sample backends and the load balancer in front of them, on this com
 
   --port <number>      the port of the load balancer, 1 to ${PORT_MAX}; also from the variable PORT
                        (without either: ${PORT_DEFAULT}, or the next one that is free)
-  --down-time <ms>     how long a failed backend gets no requests, 0 to ${DOWN_TIME_MS_MAX} (default ${DOWN_TIME_MS_DEFAULT})
-  --smoke              asks, kills a backend, asks again, ends; the exit code tells whether all was well
+  --down-time <ms>     after how long a backend that is down is checked again, 0 to ${DOWN_TIME_MS_MAX}
+                       (default ${DOWN_TIME_MS_DEFAULT})
+  --backup             makes ${BACKUP} a backup: it gets requests only while no other backend is up
+  --smoke              asks, kills a backend, asks again, ends; the exit code tells whether it worked
   --help               shows this
 `;
 
 /** What was asked for cannot be done; the message says what to do instead. */
 class UsageError extends Error {}
 
-interface Arguments {
+type Settings = Pick<StackOptions, "downTimeMs" | "hasBackup">;
+
+interface Arguments extends Settings {
   /** The port that was asked for, if one was. */
   readonly port: number | undefined;
-  readonly downTimeMs: number;
   readonly smoke: boolean;
   readonly help: boolean;
 }
@@ -34,6 +38,7 @@ function parseArguments(args: string[], env: NodeJS.ProcessEnv): Arguments {
   const options = {
     port: { type: "string" },
     "down-time": { type: "string" },
+    backup: { type: "boolean", default: false },
     smoke: { type: "boolean", default: false },
     help: { type: "boolean", short: "h", default: false },
   } as const;
@@ -44,6 +49,7 @@ function parseArguments(args: string[], env: NodeJS.ProcessEnv): Arguments {
     return {
       port: port === undefined ? undefined : wholeNumber(portName, port, 1, PORT_MAX),
       downTimeMs: wholeNumber("--down-time", values["down-time"] ?? String(DOWN_TIME_MS_DEFAULT), 0, DOWN_TIME_MS_MAX),
+      hasBackup: values.backup,
       smoke: values.smoke,
       help: values.help,
     };
@@ -71,15 +77,17 @@ async function choosePort(asked: number | undefined): Promise<number> {
   throw new UsageError(`Port ${first} is busy: another program listens on it. End that program${remedy}`);
 }
 
-function introduction(url: string, downTimeMs: number): string {
+function introduction(url: string, { downTimeMs, hasBackup }: Settings): string {
   return `
-The demo is ready. Three sample backends (${IDS.join(", ")}) stand behind the load balancer.
+The demo is ready. Three sample backends (${IDS.join(", ")}) stand behind the load balancer.${
+    hasBackup ? `\n${BACKUP} is a backup: nothing reaches it, not even a check, while another backend is up.` : ""
+  }
 
   Open  ${url}${PAGE_PATH}
         ${url}${STATUS_PATH}
 
-The first page shows which backend answers, and has buttons that make a backend fail and be well again. The second one is
-the load balancer's own: its backends' health, as it sees it.
+The first page shows which backend answers, and has buttons that make a backend fail and recover. The second one is the
+load balancer's own: what its checks have found.
 
 Or try in another terminal; the header ${SERVED_BY} names the backend that answered:
 
@@ -95,16 +103,17 @@ Or try in another terminal; the header ${SERVED_BY} names the backend that answe
 
 What you will see when a backend…
 
-  dies         the next request is answered by another backend, at once.
-  hangs        the first request waits: 5 s of silence, then up to 3 s more while the load balancer asks the
-               backend's health route. Then another backend answers it. The next requests do not wait at all.
+  dies         the same request is answered by another backend, at once.
+  hangs        the first request waits 2 s: 1 s of silence, and 1 s more while the load balancer checks the
+               backend's health route. Then another backend is asked as well, and the first answer wins. The next
+               requests do not wait at all.
   answers 503  the same request goes to another backend. Nobody sees an error.
-  is well      after ${downTimeMs / 1000} s without requests to it, the next request makes the load balancer ask its health
-               route. Once that answers, it gets requests again.
+  recovers     ${recovery(downTimeMs)}
+               Once a check is good, it gets requests again.
 
 Good to know
 
-  A session stays on its backend, and after a failure on the one that it moved to: a cookie names it. Clients
+  A session stays on its backend, and once that is down on the one that it moved to: a cookie names it. Clients
   without the cookie, such as players, are placed by their address. All of yours is 127.0.0.1, so one backend gets
   them all, unless you say CF-Connecting-IP as above (only here: Cloudflare itself sets that header).
   The cookie is Secure. Chrome, Firefox and curl (7.79 or newer) keep it on http://localhost. Safari does not:
@@ -112,10 +121,15 @@ Good to know
 `;
 }
 
-const KEYS = `Keys: first 1, 2 or 3 for ${IDS.join(", ")}; then d die, h hang, 5 answer 503, w be well. Ctrl-C or q ends the demo.
+function recovery(downTimeMs: number): string {
+  const afterMs = Math.min(downTimeMs, Number(VARIABLES.HEALTH_CHECK_INTERVAL.standard));
+  return `${afterMs === 0 ? "" : `${afterMs / 1000} s after its last check, `}the next request makes the load balancer check it again, beside that request.`;
+}
+
+const KEYS = `Keys: first 1, 2 or 3 for ${IDS.join(", ")}; then d die, h hang, 5 answer 503, r recover. Ctrl-C or q ends the demo.
 `;
 
-const ACTION_KEYS: Readonly<Record<string, Action>> = { d: "die", h: "hang", "5": "fail", w: "recover" };
+const ACTION_KEYS: Readonly<Record<string, Action>> = { d: "die", h: "hang", "5": "fail", r: "recover" };
 
 /** Lets the terminal's keys do what the page's buttons do. Without a terminal there are none. */
 function listenToKeys(stack: Stack, end: () => void): void {
@@ -135,7 +149,7 @@ function listenToKeys(stack: Stack, end: () => void): void {
         stack.command(selected, action).catch((error) => console.error(`${selected}: ${error}`));
       } else if (IDS[Number(key) - 1]) {
         selected = IDS[Number(key) - 1] as string;
-        console.log(`${selected} is selected: d die, h hang, 5 answer 503, w be well.`);
+        console.log(`${selected} is selected: d die, h hang, 5 answer 503, r recover.`);
       } else {
         console.log(KEYS);
       }
@@ -148,8 +162,8 @@ function sayNote({ atMs, who, text }: Note): void {
 }
 
 /** Runs until somebody ends it. */
-async function run(port: number, downTimeMs: number): Promise<never> {
-  const stack = new Stack({ port, downTimeMs, onNote: sayNote });
+async function run(port: number, settings: Settings): Promise<never> {
+  const stack = new Stack({ port, ...settings, onNote: sayNote });
   let ending: Promise<never> | undefined;
   const end = (exitCode: number): Promise<never> => {
     ending ??= stack.stop().then(() => process.exit(exitCode));
@@ -167,7 +181,7 @@ async function run(port: number, downTimeMs: number): Promise<never> {
   console.log("Starting three sample backends and the load balancer…");
   try {
     const { ended } = await stack.start();
-    console.log(introduction(stack.url, downTimeMs));
+    console.log(introduction(stack.url, settings));
     listenToKeys(stack, () => process.kill(process.pid, "SIGINT"));
     return await ended;
   } catch (error) {
@@ -178,13 +192,13 @@ async function run(port: number, downTimeMs: number): Promise<never> {
 }
 
 async function main(): Promise<void> {
-  const { port, downTimeMs, smoke: isSmoke, help } = parseArguments(process.argv.slice(2), process.env);
+  const { port, smoke: isSmoke, help, ...settings } = parseArguments(process.argv.slice(2), process.env);
   if (help) return void console.log(USAGE);
   if (process.platform === "win32") {
     throw new UsageError("The demo freezes real processes by signals that Windows does not have. Run it in WSL.");
   }
   if (isSmoke) await smoke(await choosePort(port), console.log);
-  else await run(await choosePort(port), downTimeMs);
+  else await run(await choosePort(port), settings);
 }
 
 try {

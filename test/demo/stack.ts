@@ -1,7 +1,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { isBackendVariable } from "../../src/config.ts";
+import { stripVTControlCharacters } from "node:util";
+import { isBackendVariable, VARIABLES } from "../../src/config.ts";
 import type { LogEvent } from "../../src/events.ts";
 import { HEALTH_PATH, type Mode } from "../support/backend.ts";
 import { BackendProcess } from "../support/backend-process.ts";
@@ -17,6 +18,9 @@ const BACKEND_PROGRAM = join(import.meta.dirname, "backend.ts");
 export const IDS = ["cf", "koyeb", "duck"] as const;
 export type Id = (typeof IDS)[number];
 
+/** The one that can be made a backup. */
+export const BACKUP: Id = "duck";
+
 export const ACTIONS = ["die", "hang", "fail", "recover"] as const;
 export type Action = (typeof ACTIONS)[number];
 
@@ -25,18 +29,19 @@ const EFFECTS: Readonly<Record<Action, string>> = {
   die: "is dead: its process was killed (SIGKILL)",
   hang: "hangs: its process is frozen (SIGSTOP), so connections are accepted and nothing answers",
   fail: "answers 503 to everything",
-  recover: "is well again",
+  recover: "has recovered: it answers as before",
 };
 
-export type State = "well" | "dead" | "hung" | "failing";
+export type State = "running" | "dead" | "hung" | "failing";
 
-const STATES: Readonly<Record<Action, State>> = { die: "dead", hang: "hung", fail: "failing", recover: "well" };
+const STATES: Readonly<Record<Action, State>> = { die: "dead", hang: "hung", fail: "failing", recover: "running" };
 
 /** How things stand, for the page. */
 export interface Snapshot {
   readonly backends: readonly {
     readonly id: Id;
     readonly state: State;
+    readonly isBackup: boolean;
     /** Why and since when the load balancer sends no traffic there; `null` while it does. */
     readonly out: Out | null;
   }[];
@@ -59,8 +64,10 @@ export interface Note {
 export interface StackOptions {
   /** The port of the load balancer on localhost; it has to be free. */
   readonly port: number;
-  /** For how long a failed backend gets no traffic. */
+  /** After which time a backend that is down is checked again. */
   readonly downTimeMs: number;
+  /** Whether `BACKUP` gets requests only while no other backend is up. */
+  readonly hasBackup?: boolean;
   /** Is told what happens, as it happens. */
   readonly onNote?: (note: Note) => void;
 }
@@ -132,7 +139,7 @@ export class Stack {
     return this.#backends.has(id as Id);
   }
 
-  /** Makes a backend die, hang, answer 503 or be well; from any state, and one after the other. */
+  /** Makes a backend die, hang, answer 503 or recover; from any state, and one after the other. */
   async command(id: string, action: Action): Promise<void> {
     const backend = this.#backends.get(id as Id);
     if (!backend) throw new Error(`no backend ${id}`);
@@ -152,14 +159,18 @@ export class Stack {
       if (!backend) return [];
       // It may also have been killed by hand.
       const state = backend.process.pid === undefined ? "dead" : backend.state;
-      return [{ id, state, out: this.#out.get(id) ?? null }];
+      return [{ id, state, isBackup: this.#isBackup(id), out: this.#out.get(id) ?? null }];
     });
     return { backends, notes: this.#notes };
   }
 
+  #isBackup(id: Id): boolean {
+    return this.#options.hasBackup === true && id === BACKUP;
+  }
+
   async #startBackend(id: Id): Promise<void> {
     const process = await BackendProcess.start<Order>(id, BACKEND_PROGRAM);
-    this.#backends.set(id, { process, state: "well", idle: Promise.resolve() });
+    this.#backends.set(id, { process, state: "running", idle: Promise.resolve() });
     this.#guard();
     await process.tell(this.#order({ kind: "well" }));
   }
@@ -228,42 +239,44 @@ export class Stack {
     });
   }
 
-  /** The variables that the demo depends on, whatever wrangler.toml was changed to; it may already name real backends. */
+  /** All variables, whatever wrangler.toml was changed to, but for the domain; it may already name real backends. */
   async #vars(): Promise<Vars> {
     // Not at the top: it takes a second, in which the demo can say something already.
     const { unstable_readConfig } = await import("wrangler");
     const { vars } = unstable_readConfig({ config: join(ROOT, "wrangler.toml") });
     const configured = Object.keys(vars).filter(isBackendVariable);
-    const backends = [...this.#backends].map(([id, { process }]) => [`BACKEND_${id.toUpperCase()}`, process.url]);
+    const defaults = Object.entries(VARIABLES).flatMap(([name, { standard }]) =>
+      standard === undefined ? [] : [[name, standard] as const],
+    );
+    const backends = [...this.#backends].map(([id, { process }]) => {
+      const options = this.#isBackup(id) ? " backup" : "";
+      return [`BACKEND_${id.toUpperCase()}`, process.url + options] as const;
+    });
     return {
       ...Object.fromEntries(configured.map((name) => [name, ""])),
+      ...Object.fromEntries(defaults),
       ...Object.fromEntries(backends),
       BACKEND_DOWN_TIME: this.#options.downTimeMs,
-      HEALTH_CHECK_PATH: HEALTH_PATH,
-      MAX_RETRIES: 3,
-      PROBE_AFTER: 5_000,
-      SESSION_COOKIE_NAME: "aiostreams_backend",
       STATUS_PATH,
-      STICKY_SESSIONS: true,
     };
   }
 
-  #onLine(line: string): void {
+  #onLine(coloured: string): void {
+    const line = stripVTControlCharacters(coloured);
     this.#output = `${this.#output}${line}\n`.slice(-20_000);
-    if (line.startsWith("{")) this.#onLogLine(line);
+    const event = parseLogEvent(line);
+    if (event) this.#onLogEvent(event);
     else if (line.includes("Reloading local server")) this.#onReload();
     else if (/\bERROR\b/.test(line)) this.#note("wrangler", line);
   }
 
-  /** Wrangler starts the Worker anew when a source file changes, and what it knew of its backends is gone. */
+  /** Wrangler starts the Worker anew when a source file changes. What it shared is still there, and it says again who is out. */
   #onReload(): void {
     this.#out.clear();
-    this.#note("load balancer", "starts anew, since its source was changed: it knows of no failure");
+    this.#note("load balancer", "starts anew, since its source was changed");
   }
 
-  #onLogLine(line: string): void {
-    const event = parseLogEvent(line);
-    if (!event) return;
+  #onLogEvent(event: LogEvent): void {
     if (event.event === "ejected") this.#out.set(event.backend, { reason: event.reason, sinceMs: Date.now() });
     if (event.event === "back") this.#out.delete(event.backend);
     this.#note("load balancer", inWords(event));
@@ -287,9 +300,12 @@ export class Stack {
   }
 }
 
+/** What the Worker logged, if it is that. Wrangler writes its own mark in front of what a Worker logs as an error. */
 function parseLogEvent(line: string): LogEvent | undefined {
+  const [json] = /\{"event":.*\}$/.exec(line) ?? [];
+  if (json === undefined) return undefined;
   try {
-    return JSON.parse(line) as LogEvent;
+    return JSON.parse(json) as LogEvent;
   } catch {
     return undefined;
   }
@@ -299,16 +315,22 @@ function parseLogEvent(line: string): LogEvent | undefined {
 function inWords(event: LogEvent): string {
   switch (event.event) {
     case "ejected":
-      return `sends no more requests to ${event.backend}: ${reasonOf(event)}`;
+      return `sends no more requests to ${event.backend}: ${foundOf(event)}`;
     case "back":
-      return `sends requests to ${event.backend} again: ${event.reason}`;
+      return `sends requests to ${event.backend} again: ${foundOf(event)}`;
     case "failover":
-      return `asks another backend, since ${event.backend} failed: ${reasonOf(event)}`;
+      return event.reason === "silent"
+        ? `asks another backend as well, since ${event.backend} is silent`
+        : `asks another backend, since ${event.backend} failed: ${reasonOf(event)}`;
     case "exhausted":
       return `has no backend left to ask; the last was ${event.backend}: ${reasonOf(event)}`;
     default:
       return JSON.stringify(event);
   }
+}
+
+function foundOf(event: { reason: string; status?: number; shared?: true }): string {
+  return `${reasonOf(event)}${event.shared ? ", as was shared before" : ""}`;
 }
 
 function reasonOf({ reason, status }: { reason: string; status?: number }): string {
