@@ -1,0 +1,93 @@
+import { styleText } from "node:util";
+import type { Kind, Line } from "./line.ts";
+
+/** The throwaway user, where it could not be deleted. */
+export interface Leftover {
+  /** `undefined` when the backend broke off before it said which. */
+  readonly uuid: string | undefined;
+  /** The backend that made it. */
+  readonly backend: string;
+}
+
+export interface Ending {
+  readonly isInterrupted: boolean;
+  readonly left: readonly Leftover[];
+  /** What to do when nothing is wrong. */
+  readonly next: string;
+}
+
+const SIGNS = {
+  ok: { sign: "✓", colour: "green" },
+  wrong: { sign: "✗", colour: "red" },
+  warning: { sign: "!", colour: "yellow" },
+  skipped: { sign: "–", colour: "gray" },
+} as const;
+
+/** Takes down what is found. As text each line is printed at once, so that a person sees the work go on; JSON comes last. */
+export class Report {
+  readonly #lines: (Line & { section: string })[] = [];
+  readonly #isJson: boolean;
+  readonly #out: NodeJS.WriteStream;
+  #section = "";
+  /** How wide the names are that lines begin with. */
+  width = 0;
+
+  constructor(out: NodeJS.WriteStream, { isJson }: { isJson: boolean }) {
+    this.#out = out;
+    this.#isJson = isJson;
+  }
+
+  /** Begins a section; `id` names it in the JSON. */
+  section(id: string, heading: string): void {
+    this.#section = id;
+    this.#print(`\n${this.#styled("bold", heading)}`);
+  }
+
+  add(line: Line): void {
+    this.#lines.push({ section: this.#section, ...line });
+    const { sign, colour } = SIGNS[line.kind];
+    const about = line.about === undefined ? "" : `${this.#styled("bold", line.about.padEnd(this.width))}  `;
+    this.#print(`  ${this.#styled(colour, sign)} ${about}${line.found}.`);
+    if (line.todo !== undefined) this.#print(`    → ${line.todo}`);
+  }
+
+  count(kind: Kind): number {
+    return this.#lines.filter((line) => line.kind === kind).length;
+  }
+
+  /** Prints the summary, or all as JSON. */
+  end(ending: Ending): void {
+    const counts = { wrong: this.count("wrong"), warnings: this.count("warning"), skipped: this.count("skipped") };
+    if (this.#isJson) {
+      const { isInterrupted: interrupted, left } = ending;
+      const report = { ok: counts.wrong === 0 && !interrupted, interrupted, ...counts, left, lines: this.#lines };
+      this.#out.write(`${JSON.stringify(report, null, 2)}\n`);
+    } else {
+      this.#print(`\n${this.#styled("bold", summaryOf(counts, ending))}`);
+    }
+  }
+
+  #print(text: string): void {
+    if (!this.#isJson) this.#out.write(`${text}\n`);
+  }
+
+  /** Without a terminal, and with NO_COLOR (https://no-color.org), it leaves the text plain. */
+  #styled(style: Parameters<typeof styleText>[0], text: string): string {
+    return styleText(style, text, { stream: this.#out });
+  }
+}
+
+function summaryOf(counts: { wrong: number; warnings: number; skipped: number }, ending: Ending): string {
+  const wrong = counts.wrong === 1 ? "1 thing is wrong (✗)" : `${counts.wrong} things are wrong (✗)`;
+  const warnings = `${counts.warnings} ${counts.warnings === 1 ? "needs" : "need"} a look (!)`;
+  const skipped = `${counts.skipped} ${counts.skipped === 1 ? "thing was" : "things were"} not asked (–)`;
+  if (ending.isInterrupted) {
+    const soFar = counts.wrong > 0 ? ` So far ${wrong}.` : "";
+    return `Interrupted: not everything was asked.${soFar} Run npm run doctor again.`;
+  }
+  const found = [counts.wrong > 0 ? wrong : "Nothing is wrong"];
+  if (counts.warnings > 0) found.push(warnings);
+  if (counts.skipped > 0) found.push(skipped);
+  const todo = counts.wrong > 0 ? "Do what → says, then run npm run doctor again." : ending.next;
+  return `${found.join(", ")}. ${todo}`.trimEnd();
+}
