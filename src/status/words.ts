@@ -7,7 +7,8 @@ export function summaryOf({ answering, backends }: Snapshot): string {
   const all = backends.filter(({ backup }) => backup !== "asleep").length;
   if (answering === 0) return "No backend is up";
   if (answering < all) return `${answering} of ${all} backends ${answering === 1 ? "is" : "are"} up`;
-  return all === 1 ? "The backend is up" : `All ${all} backends are up`;
+  if (all === 1) return "The backend is up";
+  return `${all === 2 ? "Both" : `All ${all}`} backends are up`;
 }
 
 export function stateWord({ state, backup }: BackendSnapshot): string {
@@ -25,7 +26,7 @@ export function stateDetail({ state, backup, sinceSeconds, ejectedFor, nextCheck
     return `${since}, ${next} ${duration(nextCheckSeconds)}`;
   }
   if (state === "suspect") return "no answer to its check yet";
-  if (backup === "asleep") return "left alone while another backend is up";
+  if (backup) return backup === "asleep" ? "left alone while another backend is up" : "no other backend is up";
   return state === "up" ? since : "nothing is known yet";
 }
 

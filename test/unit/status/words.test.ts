@@ -41,6 +41,7 @@ describe("the headline", () => {
 
   it.each([
     [[UP], 1, "The backend is up"],
+    [[UP, UP, ASLEEP], 2, "Both backends are up"],
     [[UP, UP, UP], 3, "All 3 backends are up"],
     [[UP, UP, down()], 2, "2 of 3 backends are up"],
     [[UP, down()], 1, "1 of 2 backends is up"],
@@ -62,7 +63,7 @@ describe("a state", () => {
     [down({ ejectedFor: "failures in a row" }), "Down", "for 1 min 30 s, gets no requests for another 18 s"],
     [backend({ backup: "asleep" }), "Backup, asleep", "left alone while another backend is up"],
     [backend({ backup: "asleep", state: "unknown" }), "Backup, asleep", "left alone while another backend is up"],
-    [backend({ backup: "in service" }), "Backup, in service", "for 1 min 30 s"],
+    [backend({ backup: "in service" }), "Backup, in service", "no other backend is up"],
     [backend({ backup: "in service", state: "suspect" }), "Backup, suspect", "no answer to its check yet"],
     [down({ backup: "in service" }), "Backup, down", "for 1 min 30 s, checked again within 18 s"],
     [
