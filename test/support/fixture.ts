@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, expect, inject } from "vitest";
 import { Backend, type Echo, type Mode } from "./backend.ts";
 import { until } from "./waiting.ts";
@@ -79,11 +80,23 @@ export function changesOf({ worker }: Pick<LoadBalancer, "worker">, id: string):
   );
 }
 
-/** Has checks find these backends dead, as the Worker's first requests; then they are in this mode, and have seen nothing. */
-export async function takeDown(lb: LoadBalancer, ids: readonly Id[], mode: Mode): Promise<void> {
-  for (const id of ids) lb[id].mode = { kind: "status", status: 503 };
-  for (const id of ids) await lb.worker.fetch("/", boundTo(id));
-  await until("they are ejected", () => ids.every((id) => changesOf(lb, id).at(-1) === "ejected"));
+/**
+ * Has checks find these backends dead, as the Worker's first requests; then they are in this mode, and have seen nothing.
+ * `dead` is how they are while they are found so.
+ */
+export async function takeDown(
+  lb: LoadBalancer,
+  ids: readonly Id[],
+  mode: Mode,
+  dead: Mode = { kind: "status", status: 503 },
+): Promise<void> {
+  // One after the other: a failure that comes while a check is under way would call for one more.
+  for (const id of ids) {
+    lb[id].mode = dead;
+    await lb.worker.fetch("/", boundTo(id));
+    await until("it is ejected", () => changesOf(lb, id).at(-1) === "ejected");
+  }
+  await sleep(300); // What was checked a moment ago is not checked again.
   for (const backend of lb.backends) {
     backend.seen.length = 0;
     backend.checks = 0;
