@@ -50,7 +50,7 @@ describe("the demo's page in a browser", () => {
 
   it.each([
     ["Die", "✕ killed", "out for"],
-    ["Answer 503", "! answers 503", "(unavailable)"],
+    ["Answer 503", "! answers 503", "(check: bad status)"],
   ])("%s: another backend answers, no request fails, and the backend comes back", async (action, state, why) => {
     const id = await serving();
     await press(action, id);
@@ -58,7 +58,7 @@ describe("the demo's page in a browser", () => {
     await shows(id, why);
     await expect.poll(serving).not.toBe(id);
 
-    await press("Be well", id);
+    await press("Recover", id);
     await shows(id, "● running");
     await shows(id, "gets requests");
     expect(await browser.page.getByRole("cell", { name: "✕" }).count()).toBe(0);

@@ -45,8 +45,8 @@ describe("what the demo shows", () => {
   });
 
   it("prints how long the first request to a hung backend waits, and that the next ones do not", () => {
-    expect(demo.output).toMatch(/hangs\s+the first request waits: 5 s of silence, then up to 3 s more/);
-    expect(demo.output).toContain("The next requests do not wait at all.");
+    expect(demo.output).toMatch(/hangs\s+the first request waits 2 s: 1 s of silence, and 1 s more/);
+    expect(demo.output).toMatch(/The next\s+requests do not wait at all\./);
   });
 
   it("serves a page that names the backend it came from", async () => {
@@ -78,7 +78,7 @@ describe("what the demo shows", () => {
 
   it("tells the page how its backends are", async () => {
     const { backends } = await demo.snapshot();
-    expect(backends).toEqual(IDS.map((id) => ({ id, state: "well", out: null })));
+    expect(backends).toEqual(IDS.map((id) => ({ id, state: "running", isBackup: false, out: null })));
   });
 
   it("takes orders from no other site's page", async () => {
@@ -87,7 +87,7 @@ describe("what the demo shows", () => {
       headers: { Origin: "https://evil.example.net" },
     });
     expect(response.status).toBe(403);
-    expect((await demo.snapshot()).backends.map(({ state }) => state)).toEqual(["well", "well", "well"]);
+    expect((await demo.snapshot()).backends.map(({ state }) => state)).toEqual(["running", "running", "running"]);
   });
 });
 
@@ -197,10 +197,14 @@ describe("when a backend fails", () => {
     expect(status).toBe(200);
     expect(by).not.toBe("cf");
     expect(ms).toBeLessThan(2_000);
+    await until("the page is told why, while requests come", async () => {
+      await demo.manifest({ Cookie: sessionOn("cf") });
+      return (await demo.snapshot()).backends[0]?.out !== null;
+    });
     expect((await demo.snapshot()).backends[0]).toMatchObject({
       id: "cf",
       state: "dead",
-      out: { reason: "network error" },
+      out: { reason: "check: network error" },
     });
   });
 
@@ -209,14 +213,16 @@ describe("when a backend fails", () => {
     expect(await servedBy(sessionOn("koyeb"))).not.toBe("koyeb");
   });
 
-  it("gives a backend requests again once it is revived and its down time is over, and not before", async () => {
+  it("gives a backend requests again once it has recovered and a check is good", async () => {
     await demo.press("koyeb", "die");
-    const beforeEjectionMs = performance.now();
     expect(await servedBy(sessionOn("koyeb"))).not.toBe("koyeb");
+    await until("the load balancer says why, while requests come", async () => {
+      await demo.manifest({ Cookie: sessionOn("koyeb") });
+      return demo.output.includes("sends no more requests to koyeb: check: network error");
+    });
     await demo.press("koyeb", "recover");
     await until("koyeb serves again", async () => (await servedBy(sessionOn("koyeb"))) === "koyeb");
-    expect(performance.now() - beforeEjectionMs).toBeGreaterThan(DOWN_TIME_MS);
-    expect(demo.output).toContain("load balancer sends requests to koyeb again: probe answered");
+    await until("the load balancer says so", () => demo.output.includes("sends requests to koyeb again: check: good"));
   });
 
   it("lets only the first request wait for a backend that hangs", async () => {
@@ -224,13 +230,17 @@ describe("when a backend fails", () => {
     const first = await demo.manifest({ Cookie: sessionOn("duck") });
     expect(first.status).toBe(200);
     expect(first.by).not.toBe("duck");
-    expect(first.ms).toBeGreaterThan(5_000);
-    expect(first.ms).toBeLessThan(12_000);
+    // One second of silence; the second one falls away where a check by age is under way already.
+    expect(first.ms).toBeGreaterThan(900);
+    expect(first.ms).toBeLessThan(5_000);
     for (let i = 0; i < 5; i++) {
       const next = await demo.manifest({ Cookie: sessionOn("duck") });
       expect(next.by).not.toBe("duck");
-      expect(next.ms).toBeLessThan(2_000);
+      expect(next.ms).toBeLessThan(900);
     }
+    await until("the load balancer says why", () =>
+      demo.output.includes("sends no more requests to duck: check: no answer"),
+    );
   });
 
   it("notices a backend that was killed by hand", async () => {

@@ -47,8 +47,8 @@ describe.concurrent("the demo's end", () => {
     const processes = await terminal.family();
     terminal.child.stdin?.write("2d");
     await until("koyeb is dead", () => terminal.output.includes("koyeb is dead"));
-    terminal.child.stdin?.write("w");
-    await until("koyeb is well", () => terminal.output.includes("koyeb is well again"));
+    terminal.child.stdin?.write("r");
+    await until("koyeb has recovered", () => terminal.output.includes("koyeb has recovered"));
     terminal.child.stdin?.write("\u0003");
     await terminal.ended();
     await expectGone(processes);
