@@ -137,8 +137,8 @@ export function isCheckDue(known: BackendHealth, nowMs: number, times: CheckTime
   if (known.isHinted) return true;
   const { finding, failingUntilMs, unansweredSinceMs, lastLifeMs, checkStartedMs } = known;
   // A client that left took its attempt along, but the silence of the backend is known.
-  const isSilent = unansweredSinceMs > lastLifeMs && unansweredSinceMs > checkStartedMs;
-  if (isSilent && nowMs - unansweredSinceMs >= times.probeAfterMs) return true;
+  const isSilent = unansweredSinceMs > lastLifeMs && nowMs - unansweredSinceMs >= times.probeAfterMs;
+  if (isSilent && !isDown(known)) return true;
   if (isAsleep) return false;
   if (failingUntilMs !== undefined && nowMs >= failingUntilMs && checkStartedMs < failingUntilMs) return true;
   const ageMs = finding ? nowMs - finding.atMs : Number.POSITIVE_INFINITY;
