@@ -37,9 +37,9 @@ export function chart(minutes: readonly Minute[], { line, heightPerRequest, heig
   const width = minutes.length * MINUTE_WIDTH;
   return html`<figure>
 <svg role="img" aria-label="Last hour: ${text}" viewBox="0 0 ${width} ${CHART_HEIGHT}" preserveAspectRatio="none">
-<path class="requests" d="${bars(minutes.map(({ requests }) => -requests * heightPerRequest))}"/>
-<path class="failures" d="${bars(minutes.map(({ failures }) => failures * heightPerFailure))}"/>
-<path class="line" d="M0 ${y}H${width}"/></svg>
+<path d="${bars(minutes.map(({ requests }) => -requests * heightPerRequest))}"/>
+<path class="down" d="${bars(minutes.map(({ failures }) => failures * heightPerFailure))}"/>
+<line x2="${width}" y1="${y}" y2="${y}"/></svg>
 <figcaption><span>1 h ago</span><span>${text}</span><span>now</span></figcaption>
 </figure>`;
 }

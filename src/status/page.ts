@@ -105,18 +105,21 @@ function fact(name: string, value: string): Markup {
 }
 
 const STYLE = new Markup(`
-:root{color-scheme:light dark;--card:light-dark(#fff,#171b22);--soft:light-dark(#566070,#9aa4b2);--up:light-dark(#157347,#4cc38a);--down:light-dark(#b3261e,#ff8078);--waiting:light-dark(#8a5a00,#e6b450);--asleep:var(--soft)}
+:root{color-scheme:light dark;--card:light-dark(#fff,#171b22);--soft:light-dark(#566070,#9aa4b2)}
+.up{--state:light-dark(#157347,#4cc38a)}
+.down{--state:light-dark(#b3261e,#ff8078)}
+.waiting{--state:light-dark(#8a5a00,#e6b450)}
+.asleep{--state:var(--soft)}
 *{box-sizing:border-box;margin:0;padding:0}
 body{background:light-dark(#f5f6f8,#0e1116);color:light-dark(#14181f,#e8ebf0);font:16px/1.5 system-ui,sans-serif;max-width:66rem;margin:auto;padding:2rem 1rem;overflow-wrap:anywhere}
 h1{line-height:1.2}
 h2{font-size:1.2rem;margin-top:2rem}
 h3{font-family:monospace}
 a{color:light-dark(#1f5fbf,#8db8ff)}
+b{color:var(--state)}
+i{display:inline-block;width:1.5em;margin-right:.4em;border-radius:1em;background:var(--state);color:var(--card);font:600 .8em/1.5 system-ui;text-align:center}
 p,dl,figcaption{font-size:.9rem}
 p,dt,figcaption{color:var(--soft)}
-b{color:var(--s)}
-i{display:inline-block;width:1.5em;margin-right:.4em;border-radius:1em;background:var(--s);color:var(--card);font:600 .8em/1.5 system-ui;text-align:center}
-.up{--s:var(--up)}.down{--s:var(--down)}.waiting{--s:var(--waiting)}.asleep{--s:var(--asleep)}
 ul,dl,li{display:grid;gap:.75rem}
 ul,main>dl{margin:.75rem 0}
 li,main>dl>div{background:var(--card);border:1px solid light-dark(#e1e5ea,#2a303a);border-radius:.75rem;padding:1rem}
@@ -125,8 +128,9 @@ li dl div{display:grid;grid-template-columns:6rem 1fr}
 main>dl{grid-template-columns:repeat(auto-fit,minmax(8.5rem,1fr))}
 main>dl dd{font-size:1.25rem;font-weight:600}
 svg{display:block;width:100%;height:3.5rem}
-.requests{fill:#5b7fb5}.failures{fill:var(--down)}
-.line{stroke:var(--soft);vector-effect:non-scaling-stroke}
+path{fill:#5b7fb5}
+path.down{fill:var(--state)}
+line{stroke:var(--soft)}
 figcaption{display:flex;justify-content:space-between}
 @media(min-width:52rem){li{grid-template-columns:13rem 1fr 19rem}}
 `);

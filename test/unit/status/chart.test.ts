@@ -28,13 +28,13 @@ describe("the scale", () => {
 describe("a chart", () => {
   it("has a bar for each minute with requests, the running one last", () => {
     const minutes = busy(4, 0);
-    const [, path] = /class="requests" d="([^"]*)"/.exec(chart(minutes, scaleOf([minutes])).text) ?? [];
+    const [, path] = /<path d="([^"]*)"/.exec(chart(minutes, scaleOf([minutes])).text) ?? [];
     expect(path).toBe("M295 55.0v-55.0h4V55.0z");
   });
 
   it("hangs failures below the line", () => {
     const minutes = busy(4, 4);
-    const [, path] = /class="failures" d="([^"]*)"/.exec(chart(minutes, scaleOf([minutes])).text) ?? [];
+    const [, path] = /<path class="down" d="([^"]*)"/.exec(chart(minutes, scaleOf([minutes])).text) ?? [];
     expect(path).toBe("M295 28.0v28.0h4V28.0z");
   });
 });
