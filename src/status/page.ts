@@ -1,6 +1,6 @@
 import { chart, type Scale, scaleOf } from "./chart.ts";
+import type { BackendSnapshot, Snapshot } from "./facts.ts";
 import { html, Markup, NOTHING } from "./markup.ts";
-import type { BackendSnapshot, Snapshot } from "./snapshot.ts";
 import {
   checkText,
   count,

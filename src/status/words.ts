@@ -1,6 +1,6 @@
 import type { Minute } from "../counters.ts";
 import type { EjectionReason } from "../events.ts";
-import type { BackendSnapshot, Snapshot } from "./snapshot.ts";
+import type { BackendSnapshot, Snapshot } from "./facts.ts";
 
 /** The page's headline. A backup that is asleep is neither up nor missed. */
 export function summaryOf({ answering, backends }: Snapshot): string {

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { Snapshot } from "../../src/status/snapshot.ts";
+import type { Snapshot } from "../../src/status/facts.ts";
 import { STATUS_PATH } from "../demo/backend.ts";
 import { BACKUP, IDS } from "../demo/stack.ts";
 import { until } from "../support/waiting.ts";

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, inject, it } from "vitest";
-import type { Snapshot } from "../../src/status/snapshot.ts";
+import type { Snapshot } from "../../src/status/facts.ts";
 import { type Backend, startBackends } from "../support/backend.ts";
+import { DataCentre } from "../support/data-centre.ts";
 import { boundTo, IDS, loadBalancer } from "../support/fixture.ts";
 import { handshake } from "../support/raw-http.ts";
 import { inTime, until } from "../support/waiting.ts";
@@ -209,6 +210,32 @@ describe("the status page of twelve backends", () => {
     const { answering, backends } = await inTime(6_000, "the page", status());
     expect(answering).toBe(1);
     expect(backends.filter(({ state }) => state === "up").map((backend) => backend.id)).toEqual(["b11"]);
+  });
+});
+
+describe("the status page of a data centre's isolates", () => {
+  it("shows in a cold one what another has found, without asking the backend again", async () => {
+    await using dc = await DataCentre.start(ON);
+    dc.koyeb.mode = { kind: "hang" };
+    const [first, second] = await Promise.all([dc.isolate(), dc.isolate()]);
+    expect((await statusOf({ worker: first })()).backends[2]).toMatchObject({
+      state: "down",
+      finding: { isShared: false },
+    });
+    await until("the finding is shared", () => dc.cache.operations.some(({ text }) => text.includes("no answer")));
+
+    const { backends } = await inTime(2_000, "the second isolate's page", statusOf({ worker: second })());
+    expect(backends[2]).toMatchObject({ state: "down", finding: { result: "no answer", isShared: true } });
+    expect(dc.koyeb.checks).toBe(1);
+    expect((await second.fetch(PATH)).text).toContain("found by another isolate");
+    expect(second.log).toMatchObject([{ event: "ejected", backend: "koyeb", shared: true }]);
+  });
+
+  it("comes in time when their cache hangs", async () => {
+    await using dc = await DataCentre.start(ON);
+    dc.cache.mode = { kind: "hang" };
+    const { answering } = await inTime(6_000, "the page", statusOf({ worker: await dc.isolate() })());
+    expect(answering).toBe(3);
   });
 });
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
+import type { BackendSnapshot, Snapshot } from "../../../src/status/facts.ts";
 import { statusPage } from "../../../src/status/page.ts";
-import type { BackendSnapshot, Snapshot } from "../../../src/status/snapshot.ts";
 
 function backend(facts: Partial<BackendSnapshot> = {}): BackendSnapshot {
   return {

@@ -12,7 +12,8 @@ import {
   takeFinding,
 } from "../../../src/health/findings.ts";
 import type { Invocation } from "../../../src/health/monitor.ts";
-import { type BackendSnapshot, snapshotOf } from "../../../src/status/snapshot.ts";
+import type { BackendSnapshot } from "../../../src/status/facts.ts";
+import { snapshotOf } from "../../../src/status/snapshot.ts";
 
 const NOW_MS = 1_800_000_000_000;
 const VARS = {

@@ -4,7 +4,7 @@ import { newCounters } from "../../../src/counters.ts";
 import { type Finding, healthOf, newHealth, takeFinding } from "../../../src/health/findings.ts";
 import type { Invocation } from "../../../src/health/monitor.ts";
 import { Subrequests } from "../../../src/health/subrequests.ts";
-import type { Snapshot } from "../../../src/status/snapshot.ts";
+import type { Snapshot } from "../../../src/status/facts.ts";
 import { answerStatus, isStatusPath } from "../../../src/status/status.ts";
 
 const NOW_MS = 1_800_000_000_000;

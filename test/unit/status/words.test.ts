@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { BackendSnapshot, Snapshot } from "../../../src/status/snapshot.ts";
+import type { BackendSnapshot, Snapshot } from "../../../src/status/facts.ts";
 import {
   checkText,
   duration,
