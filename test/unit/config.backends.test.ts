@@ -1,0 +1,195 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { parseConfig } from "../../src/config.ts";
+import { anyText, configWith, faultsOf } from "./sample.ts";
+
+const ONE = { PRIMARY_DOMAIN: "aiostreams.example.com", BACKEND_CF: "cf.example.net" };
+
+const refusedOf = (vars: Record<string, unknown>) => faultsOf(vars).map(({ variable }) => variable);
+const backendFrom = (text: unknown) => parseConfig({ ...ONE, BACKEND_CF: text }).backends[0];
+
+describe("a backend's address", () => {
+  it.each([
+    ["host.example.net", "https://host.example.net"],
+    ["host.example.net:8443", "https://host.example.net:8443"],
+    ["localhost:3000", "https://localhost:3000"],
+    ["http://host.example.net", "http://host.example.net"],
+    ["http://host.example.net:8080", "http://host.example.net:8080"],
+    ["https://host.example.net:443", "https://host.example.net"],
+    ["http://host.example.net:80", "http://host.example.net"],
+    ["https://host.example.net:80", "https://host.example.net:80"],
+    ["https://host.example.net/", "https://host.example.net"],
+    ["  host.example.net  ", "https://host.example.net"],
+    ["HTTPS://HOST.Example.NET", "https://host.example.net"],
+    ["host.example.net.", "https://host.example.net"],
+    ["my_host.example.net", "https://my_host.example.net"],
+    ["bücher.example", "https://xn--bcher-kva.example"],
+    ["192.0.2.7:8080", "https://192.0.2.7:8080"],
+    ["http://[2001:db8::1]:3000", "http://[2001:db8::1]:3000"],
+  ])("%j is the origin %s", (text, origin) => {
+    expect(backendFrom(text)?.origin).toBe(origin);
+  });
+
+  it.each([
+    "host.example.net/path",
+    "https://host.example.net/path",
+    "https://host.example.net//",
+    "https://user:secret@host.example.net",
+    "user@host.example.net",
+    "host.example.net\\@evil.example",
+    "ftp://host.example.net",
+    "https://",
+    "https:///",
+    "https:host.example.net",
+    "host.example.net:",
+    "host.example.net:99999",
+    "host.example.net:0",
+    "host.example.net?x",
+    "host.example.net#x",
+    ".",
+    "..",
+    "...",
+    ".host.example.net",
+    "host..example.net",
+    "host.example.net..",
+    "%2e%2e",
+    "30000",
+    "127.1",
+    "0x7f.0.0.1",
+    "192.0.2.256",
+    "[::1",
+    "[192.0.2.1]",
+    "a,b",
+    30_000,
+    true,
+    null,
+    {},
+    ["host.example.net"],
+  ])("cannot be %j", (text) => {
+    expect(refusedOf({ ...ONE, BACKEND_CF: text })).toEqual(["BACKEND_CF"]);
+  });
+
+  it("is one that the URL parser agrees with, whatever was accepted", () => {
+    const near = fc.string({
+      unit: fc.constantFrom("http", "://", "a", "B", "7", ".", "..", "-", "_", ":", "/", "@", "[", "]", "ü", "%"),
+    });
+    const texts = fc.oneof(near, fc.ipV6(), fc.ipV4(), anyText);
+    fc.assert(
+      fc.property(texts, (text) => {
+        const vars = { PRIMARY_DOMAIN: "aiostreams.example.com", BACKEND_ANY: text };
+        if (faultsOf(vars).length > 0) return;
+        const origin = parseConfig(vars).backends[0]?.origin ?? "";
+        expect(new URL(origin).origin).toBe(origin);
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+});
+
+describe("a backend's options", () => {
+  it.each([
+    ["host.example.net", { weight: 1, isBackup: false }],
+    ["host.example.net weight=1", { weight: 1, isBackup: false }],
+    ["host.example.net weight=100", { weight: 100, isBackup: false }],
+    ["http://host.example.net:8080/ \t weight=007", { weight: 7, isBackup: false }],
+  ])("of %j are read", (text, options) => {
+    expect(backendFrom(text)).toMatchObject(options);
+  });
+
+  it.each([
+    ["host.example.net backup", 1],
+    ["host.example.net weight=3 backup", 3],
+    ["host.example.net  backup  weight=3", 3],
+  ])("make a backup of %j, in any order", (text, weight) => {
+    const { backends } = configWith({ BACKEND_CF: text });
+    expect(backends.find(({ id }) => id === "cf")).toMatchObject({ weight, isBackup: true });
+  });
+
+  it.each([
+    "weight=0",
+    "weight=101",
+    "weight=1.5",
+    "weight=-1",
+    "weight=1e1",
+    "weight=",
+    "weight",
+    "weight=2 weight=2",
+    "weight= 2",
+    "Weight=2",
+    "backup backup",
+    "backup=true",
+    "BACKUP",
+    "down",
+    "drain",
+    "duck.example.net",
+    ", duck.example.net",
+    "https://duck.example.net",
+  ])("cannot be %j", (options) => {
+    const faults = faultsOf({ ...ONE, BACKEND_DUCK: `duck.example.net ${options}` });
+    expect(faults).toMatchObject([{ variable: "BACKEND_DUCK", allowed: expect.stringContaining("weight=1") }]);
+  });
+
+  it("do not change its id, its origin or its place in the hash", () => {
+    const { weight: _, ...heavy } = backendFrom("cf.example.net weight=9") ?? {};
+    expect(backendFrom("cf.example.net")).toMatchObject(heavy);
+  });
+});
+
+describe("backends", () => {
+  it("have their variable's name in lower case as their id, in the order of the ids", () => {
+    const { backends } = parseConfig({ ...ONE, BACKEND_Zeta: "z.example.net", "BACKEND_ALPHA_2-x": "a.example.net" });
+    expect(backends.map(({ id }) => id)).toEqual(["alpha_2-x", "cf", "zeta"]);
+  });
+
+  it("are absent when their variable is empty", () => {
+    expect(parseConfig({ ...ONE, BACKEND_DUCK: "  ", BACKEND_KOYEB: "" }).backends).toHaveLength(1);
+  });
+
+  it("do not include the settings that begin with BACKEND_", () => {
+    const { backends } = parseConfig({ ...ONE, BACKEND_DOWN_TIME: "1000", BACKEND_TIMEOUT: 2000 });
+    expect(backends.map(({ id }) => id)).toEqual(["cf"]);
+  });
+
+  it("are required", () => {
+    expect(refusedOf({ PRIMARY_DOMAIN: "a.example.com", BACKEND_CF: "" })).toEqual(["BACKEND_<NAME>"]);
+  });
+
+  it("are refused when all of them are backups", () => {
+    const vars = { ...ONE, BACKEND_CF: "cf.example.net backup", BACKEND_DUCK: "duck.example.net weight=2 backup" };
+    expect(refusedOf(vars)).toEqual(["BACKEND_<NAME>"]);
+  });
+
+  it("are not called missing when one of them is wrong", () => {
+    expect(refusedOf({ PRIMARY_DOMAIN: "a.example.com", BACKEND_CF: "cf/x" })).toEqual(["BACKEND_CF"]);
+  });
+
+  it.each(["https://CF.example.net:443/", "cf.example.net. weight=2", "cf.example.net backup"])(
+    "are refused when two have the same origin, however it is written: %s",
+    (text) => {
+      expect(refusedOf({ ...ONE, BACKEND_DUCK: text })).toEqual(["BACKEND_DUCK"]);
+    },
+  );
+
+  it("may share a host when their ports or schemes differ", () => {
+    const vars = { ...ONE, BACKEND_DUCK: "cf.example.net:8443", BACKEND_KOYEB: "http://cf.example.net" };
+    expect(parseConfig(vars).backends).toHaveLength(3);
+  });
+
+  it("are refused when two have the same id", () => {
+    expect(refusedOf({ ...ONE, BACKEND_cf: "other.example.net" })).toEqual(["BACKEND_cf"]);
+  });
+
+  it.each(["http://AIOStreams.example.com.:8080", "aiostreams.example.com weight=2"])(
+    "are refused when one is the public domain itself: %s",
+    (text) => {
+      expect(refusedOf({ ...ONE, BACKEND_DUCK: text })).toEqual(["BACKEND_DUCK"]);
+    },
+  );
+
+  it.each(["BACKEND_A;B", "BACKEND_A B", "BACKEND_", "BACKEND_Ä", "BACKEND_A.B"])(
+    "are refused when their name could not stand in a cookie: %s",
+    (name) => {
+      expect(refusedOf({ ...ONE, [name]: "b.example.net" })).toEqual([name]);
+    },
+  );
+});

@@ -1,0 +1,117 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { healthOf, isCheckDue, newHealth, takeFinding } from "../../../src/health/findings.ts";
+import { checkIfHinted, hint, tend } from "../../../src/health/monitor.ts";
+import { Subrequests } from "../../../src/health/subrequests.ts";
+import { backendOf, configWith, invocationOf } from "../sample.ts";
+import { found } from "./given.ts";
+import { hanging, START_MS, World } from "./world.ts";
+
+const config = configWith({ SHARE_HEALTH: false });
+const backend = backendOf(config, "a");
+const HOST = "a.example.net";
+
+let world: World;
+let health: ReturnType<typeof newHealth>;
+const invocation = (subrequests = new Subrequests(4, 3)) => invocationOf(config, { health, subrequests });
+const hintNow = (subrequests?: Subrequests) => hint(backend, invocation(subrequests));
+const look = () => checkIfHinted(backend, invocation());
+const request = () => tend(invocation());
+const isDue = () => isCheckDue(healthOf(health, "a"), Date.now(), config, false);
+
+beforeEach(() => {
+  world = new World();
+  health = newHealth(START_MS);
+  for (const { id } of config.backends) takeFinding(healthOf(health, id), found("good", START_MS), START_MS, false);
+});
+
+afterEach(() => world.end());
+
+describe("a hint", () => {
+  it("has its backend checked at once, and no other", async () => {
+    hintNow();
+    expect(world.checks).toEqual([{ host: HOST, atMs: 0 }]);
+    await world.pass(1);
+    expect(isDue()).toBe(false);
+  });
+
+  it("wakes a backup that is asleep", () => {
+    const spare = configWith({ SHARE_HEALTH: false, BACKEND_C: "c.example.net backup" });
+    hint(backendOf(spare, "c"), invocationOf(spare, { health }));
+    expect(world.checksOf("c.example.net")).toEqual([0]);
+  });
+
+  it("has its check in waitUntil, which outlives the request", () => {
+    const { pending, ...rest } = invocation();
+    hint(backend, rest);
+    expect(pending).toHaveLength(1);
+  });
+
+  it.each([
+    ["the same request, which looks again", look],
+    ["the next request", request],
+  ])("that comes too early stays due, for %s", async (_, again) => {
+    hintNow();
+    await world.pass(100);
+    hintNow();
+    await world.pass(149);
+    again();
+    expect([world.checksOf(HOST), isDue()]).toEqual([[0], true]);
+    await world.pass(1);
+    again();
+    expect(world.checksOf(HOST)).toEqual([0, 250]);
+    await world.pass(1);
+    expect(isDue()).toBe(false);
+  });
+
+  it.each([
+    ["whoever looks first", look],
+    ["the request that passes first", request],
+  ])("that comes while a check runs leads to exactly one more, by %s", async (_, again) => {
+    world.routes.set(HOST, hanging);
+    hintNow();
+    for (let ms = 0; ms < 2_500; ms += 100, await world.pass(100)) hintNow();
+    expect(world.checksOf(HOST)).toEqual([0]);
+    await world.pass(510);
+    expect(isDue()).toBe(true);
+    for (let ms = 0; ms < 5_000; ms += 100, await world.pass(100)) again();
+    expect(world.checksOf(HOST)).toEqual([0, 3_010]);
+  });
+
+  it("leads to four checks a second at most, however many there are", async () => {
+    for (; world.nowMs < 2_000; await world.pass(7)) hintNow();
+    const begunMs = world.checksOf(HOST);
+    const pausesMs = begunMs.slice(1).map((ms, n) => ms - (begunMs[n] ?? 0));
+    expect(Math.min(...pausesMs)).toBeGreaterThanOrEqual(250);
+    expect(Math.max(...pausesMs)).toBeLessThan(260);
+    // The last one came too early.
+    expect(isDue()).toBe(true);
+  });
+
+  it("keeps its check due when its invocation has no subrequests left, for the next request to make", async () => {
+    hintNow(new Subrequests(49, 3));
+    await world.pass(1_000);
+    expect([world.checks.length, isDue()]).toEqual([0, true]);
+    request();
+    expect(world.checksOf(HOST)).toEqual([1_000]);
+  });
+
+  it("blocks nobody when the runtime has cancelled its check", async () => {
+    world.routes.set(HOST, hanging);
+    hintNow();
+    vi.clearAllTimers();
+    await world.pass(3_999);
+    hintNow();
+    expect(world.checksOf(HOST)).toEqual([0]);
+    await world.pass(1);
+    look();
+    expect(world.checksOf(HOST)).toEqual([0, 4_000]);
+  });
+});
+
+describe("a look", () => {
+  it("makes no check where there was no hint", async () => {
+    await world.pass(100_000);
+    look();
+    expect(world.checks).toEqual([]);
+  });
+});

@@ -1,0 +1,194 @@
+import { describe, expect, it } from "vitest";
+import { BODY_BYTES_MAX, BodyHolder, HELD_BYTES_MAX, newHeldBodies, readBody } from "../../../src/proxy/body.ts";
+
+const URL = "https://aiostreams.example.com/";
+const KIB = 1024;
+
+/** Bytes of which no two stretches look the same. */
+function bytesOf(count: number): Uint8Array {
+  const bytes = new Uint8Array(count);
+  for (let n = 0; n < count; n++) bytes[n] = (n ^ (n >> 8) ^ (n >> 16)) & 255;
+  return bytes;
+}
+
+/** A request that sends so much, in chunks of such a size, and perhaps says how much it is. */
+function upload(
+  bytes: Uint8Array,
+  { chunk = 60_000, says = undefined as number | undefined, method = "POST" } = {},
+): Request {
+  let sent = 0;
+  const body = new ReadableStream({
+    type: "bytes",
+    pull(controller) {
+      const piece = bytes.slice(sent, sent + chunk);
+      sent += piece.length;
+      if (piece.length > 0) controller.enqueue(piece);
+      if (sent === bytes.length) {
+        controller.close();
+        controller.byobRequest?.respond(0);
+      }
+    },
+  });
+  return new Request(URL, { method, body, headers: says === undefined ? {} : { "Content-Length": `${says}` } });
+}
+
+const arrived = async (body: BodyInit | null) => new Uint8Array(await new Response(body).arrayBuffer());
+const same = (a: Uint8Array, b: Uint8Array) => a.length === b.length && a.every((byte, n) => byte === b[n]);
+const read = (request: Request, held = newHeldBodies()) => readBody(request, new BodyHolder(held));
+
+const SMALL = [
+  0,
+  1,
+  4 * KIB - 1,
+  4 * KIB,
+  4 * KIB + 1,
+  16 * KIB,
+  16 * KIB + 1,
+  900 * KIB,
+  BODY_BYTES_MAX - 1,
+  BODY_BYTES_MAX,
+];
+const LARGE = [BODY_BYTES_MAX + 1, BODY_BYTES_MAX + 4 * KIB, 5 * BODY_BYTES_MAX];
+
+describe("a body", () => {
+  it("that is not there stays so", async () => {
+    expect(await read(new Request(URL))).toBeNull();
+    expect(await read(new Request(URL, { method: "POST" }))).toBeNull();
+  });
+
+  it.each(SMALL)("of %d bytes can be sent again, byte for byte", async (count) => {
+    const bytes = bytesOf(count);
+    for (const says of [undefined, count]) {
+      const body = await read(upload(bytes, { says }));
+      expect(body).toBeInstanceOf(ArrayBuffer);
+      expect(same(await arrived(body), bytes)).toBe(true);
+      expect(same(await arrived(body), bytes)).toBe(true);
+    }
+  });
+
+  it.each([1, 7, 4 * KIB, 65_537])("that comes in chunks of %d bytes arrives as it was sent", async (chunk) => {
+    const bytes = bytesOf(20 * KIB);
+    const body = await read(upload(bytes, { chunk }));
+    expect(same(await arrived(body), bytes)).toBe(true);
+  });
+
+  it.each(LARGE)("of %d bytes without a length streams, byte for byte", async (count) => {
+    const bytes = bytesOf(count);
+    const body = await read(upload(bytes));
+    expect(body).toBeInstanceOf(ReadableStream);
+    expect(same(await arrived(body), bytes)).toBe(true);
+  });
+
+  it.each(LARGE)("that says it has %d bytes streams untouched", async (count) => {
+    const held = newHeldBodies();
+    const request = upload(bytesOf(10), { says: count });
+    expect(await read(request, held)).toBe(request.body);
+    expect(held.bytes).toBe(0);
+  });
+
+  it("of a GET passes as the stream that it is, since fetch takes no bytes there", async () => {
+    const request = upload(bytesOf(100), { says: 100 });
+    const get = new Request(request, { method: "POST" });
+    Object.defineProperty(get, "method", { value: "GET" });
+    expect(await read(get)).toBe(get.body);
+  });
+
+  it("of a GET that says it has none is none", async () => {
+    const get = upload(bytesOf(0), { says: 0 });
+    Object.defineProperty(get, "method", { value: "GET" });
+    expect(await read(get)).toBeNull();
+  });
+
+  it.each([undefined, 20, 20 * KIB])(
+    "whose sender goes away halfway is an error, not a shorter body (it said %s)",
+    async (says) => {
+      const body = new ReadableStream({
+        type: "bytes",
+        start(controller) {
+          controller.enqueue(new Uint8Array(10));
+        },
+        pull() {
+          throw new Error("gone");
+        },
+      });
+      const headers: Record<string, string> = says === undefined ? {} : { "Content-Length": `${says}` };
+      await expect(read(new Request(URL, { method: "POST", body, headers }))).rejects.toThrow();
+    },
+  );
+
+  it("whose sender goes away later breaks the stream", async () => {
+    let sent = 0;
+    const source = new ReadableStream({
+      type: "bytes",
+      pull(controller) {
+        if (sent > 2 * BODY_BYTES_MAX) throw new Error("gone");
+        sent += 60_000;
+        controller.enqueue(new Uint8Array(60_000));
+      },
+    });
+    const body = await read(new Request(URL, { method: "POST", body: source }));
+    expect(body).toBeInstanceOf(ReadableStream);
+    await expect(arrived(body)).rejects.toThrow();
+  });
+});
+
+describe("a body that may not be held, since the isolate holds so much", () => {
+  /** All but so many bytes are held already. */
+  function heldBut(bytes: number) {
+    const held = newHeldBodies();
+    new BodyHolder(held).take(HELD_BYTES_MAX - bytes);
+    return held;
+  }
+
+  it.each([1, 4 * KIB, 16 * KIB, BODY_BYTES_MAX])(
+    "streams untouched where nothing is free: %d bytes",
+    async (count) => {
+      const bytes = bytesOf(count);
+      for (const says of [undefined, count]) {
+        const request = upload(bytes, { says });
+        const body = await read(request, heldBut(0));
+        expect(body).toBe(request.body);
+        expect(same(await arrived(body), bytes)).toBe(true);
+      }
+    },
+  );
+
+  it.each([4 * KIB, 5 * KIB, 100 * KIB])(
+    "streams from where it was, byte for byte, where %d bytes are free",
+    async (free) => {
+      const bytes = bytesOf(300 * KIB);
+      for (const says of [undefined, bytes.length]) {
+        const held = heldBut(free);
+        const body = await read(upload(bytes, { says }), held);
+        expect(body).toBeInstanceOf(ReadableStream);
+        expect(held.bytes).toBeLessThanOrEqual(HELD_BYTES_MAX);
+        expect(same(await arrived(body), bytes)).toBe(true);
+      }
+    },
+  );
+
+  it.each([-1, 1])("keeps the length that was said: one that has %d bytes more breaks", async (more) => {
+    const bytes = bytesOf(100 * KIB);
+    const body = await read(upload(bytes, { says: bytes.length - more }), heldBut(5 * KIB));
+    expect(body).toBeInstanceOf(ReadableStream);
+    await expect(arrived(body)).rejects.toThrow();
+  });
+
+  it("is told from one that may: of 40 at a time some are held, none is lost, and never more than 32 MiB", async () => {
+    const held = newHeldBodies();
+    const bytes = bytesOf(900 * KIB);
+    let most = 0;
+    const bodies = await Promise.all(
+      Array.from({ length: 40 }, async () => {
+        const body = await read(upload(bytes), held);
+        most = Math.max(most, held.bytes);
+        return body;
+      }),
+    );
+    const kept = bodies.filter((body) => body instanceof ArrayBuffer);
+    expect(kept.length).toBeGreaterThan(10);
+    expect(kept.length).toBeLessThan(32);
+    expect(most).toBeLessThanOrEqual(HELD_BYTES_MAX);
+    for (const body of bodies) expect((await arrived(body)).length).toBe(900 * KIB);
+  });
+});
