@@ -19,10 +19,8 @@ export interface BackendCounters {
   requests: number;
   failures: number;
   lastFailure: LastFailure | undefined;
-  /** The latest minute that was counted, in minutes since the epoch; minute `m` is at `m % MINUTES_KEPT`. */
-  minute: number;
-  readonly requestsByMinute: Uint32Array;
-  readonly failuresByMinute: Uint32Array;
+  /** The last hour, by minutes since the epoch; a minute in which nothing happened is absent. */
+  readonly minutes: Map<number, Minute>;
 }
 
 export interface LastFailure {
@@ -34,8 +32,8 @@ export interface LastFailure {
 
 /** One minute of one backend. */
 export interface Minute {
-  readonly requests: number;
-  readonly failures: number;
+  requests: number;
+  failures: number;
 }
 
 export const MINUTES_KEPT = 60;
@@ -46,9 +44,7 @@ export function newCounters(nowMs: number): Counters {
 
 /** Counts an attempt at a backend, as it begins. */
 export function countAttempt(counters: Counters, id: string, nowMs: number): void {
-  const backend = counted(counters, id, nowMs);
-  backend.requests++;
-  increment(backend.requestsByMinute, slotOf(backend, nowMs));
+  count(counters, id, "requests", nowMs);
 }
 
 /** Counts a failed attempt, as it ends. */
@@ -59,56 +55,35 @@ export function countFailure(
   status: number | undefined,
   nowMs: number,
 ): void {
-  const backend = counted(counters, id, nowMs);
-  backend.failures++;
-  increment(backend.failuresByMinute, slotOf(backend, nowMs));
-  backend.lastFailure = { reason, status, atMs: nowMs };
+  count(counters, id, "failures", nowMs).lastFailure = { reason, status, atMs: nowMs };
 }
 
 /** The last `MINUTES_KEPT` minutes of a backend, the oldest first and the running one last. */
 export function minutesOf(backend: BackendCounters | undefined, nowMs: number): Minute[] {
-  const nowMinute = minuteOf(nowMs);
-  return Array.from({ length: MINUTES_KEPT }, (_, i) => {
-    const minute = nowMinute - (MINUTES_KEPT - 1) + i;
-    const isKept = backend !== undefined && minute <= backend.minute && minute > backend.minute - MINUTES_KEPT;
-    if (!isKept) return { requests: 0, failures: 0 };
-    const slot = minute % MINUTES_KEPT;
-    return { requests: backend.requestsByMinute[slot] ?? 0, failures: backend.failuresByMinute[slot] ?? 0 };
-  });
+  const oldest = minuteOf(nowMs) - MINUTES_KEPT + 1;
+  return Array.from({ length: MINUTES_KEPT }, (_, i) => backend?.minutes.get(oldest + i) ?? newMinute());
 }
 
-function counted(counters: Counters, id: string, nowMs: number): BackendCounters {
+function count(counters: Counters, id: string, what: keyof Minute, nowMs: number): BackendCounters {
   let backend = counters.backends.get(id);
   if (!backend) {
-    backend = {
-      requests: 0,
-      failures: 0,
-      lastFailure: undefined,
-      minute: minuteOf(nowMs),
-      requestsByMinute: new Uint32Array(MINUTES_KEPT),
-      failuresByMinute: new Uint32Array(MINUTES_KEPT),
-    };
+    backend = { ...newMinute(), lastFailure: undefined, minutes: new Map() };
     counters.backends.set(id, backend);
   }
+  const now = minuteOf(nowMs);
+  let minute = backend.minutes.get(now);
+  if (!minute) {
+    minute = newMinute();
+    backend.minutes.set(now, minute);
+    for (const old of backend.minutes.keys()) if (old <= now - MINUTES_KEPT) backend.minutes.delete(old);
+  }
+  backend[what]++;
+  minute[what]++;
   return backend;
 }
 
-/** The place of the running minute; what stood there an hour ago, and in the minutes that nobody counted since, is cleared. */
-function slotOf(backend: BackendCounters, nowMs: number): number {
-  const minute = minuteOf(nowMs);
-  if (minute > backend.minute) {
-    const oldest = Math.max(backend.minute + 1, minute - MINUTES_KEPT + 1);
-    for (let cleared = oldest; cleared <= minute; cleared++) {
-      backend.requestsByMinute[cleared % MINUTES_KEPT] = 0;
-      backend.failuresByMinute[cleared % MINUTES_KEPT] = 0;
-    }
-    backend.minute = minute;
-  }
-  return backend.minute % MINUTES_KEPT;
-}
-
-function increment(numbers: Uint32Array, i: number): void {
-  numbers[i] = (numbers[i] ?? 0) + 1;
+function newMinute(): Minute {
+  return { requests: 0, failures: 0 };
 }
 
 function minuteOf(nowMs: number): number {

@@ -4,7 +4,7 @@ import type { EjectionReason } from "../events.ts";
 export const SUSPECT_AFTER_MS = 1_000;
 
 /** At most four checks of a backend a second and isolate. */
-const BETWEEN_CHECKS_MS = 250;
+export const BETWEEN_CHECKS_MS = 250;
 
 /** So many failures in a row, at requests that another backend answered, take a backend out although its check is good. */
 export const FAILURES_IN_A_ROW = 5;

@@ -5,6 +5,7 @@ import { within } from "../within.ts";
 import { CHECK_SUBREQUESTS, CHECK_TIMEOUT_MS, check } from "./check.ts";
 import {
   type BackendHealth,
+  BETWEEN_CHECKS_MS,
   beginCheck,
   type Change,
   compareFindings,
@@ -87,16 +88,19 @@ export function isAsleep(backend: Backend, { config, health }: Pick<Invocation, 
   return backend.isBackup && config.backends.some(({ id, isBackup }) => !isBackup && !isDown(healthOf(health, id)));
 }
 
-/** Makes a check of a backend due. One that may not begin yet is left to whoever looks next, this request or another. */
+/** Makes a check of a backend due: now, or as soon as one may begin. */
 export function hint(backend: Backend, invocation: Invocation): void {
-  healthOf(invocation.health, backend.id).isHinted = true;
-  checkIfHinted(backend, invocation);
+  const known = healthOf(invocation.health, backend.id);
+  known.isHinted = true;
+  invocation.ctx.waitUntil(checkWhenAllowed(backend, known, invocation));
 }
 
-/** Begins the check that a hint has made due, if one may begin. */
-export function checkIfHinted(backend: Backend, invocation: Invocation): void {
-  const known = healthOf(invocation.health, backend.id);
-  if (known.isHinted && mayCheck(known, Date.now())) invocation.ctx.waitUntil(checkNow(backend, known, invocation));
+/** Another invocation may begin the check that several wait for; if all of them are cancelled, it is left to the next request. */
+async function checkWhenAllowed(backend: Backend, known: BackendHealth, invocation: Invocation): Promise<void> {
+  while (known.isHinted) {
+    if (mayCheck(known, Date.now())) return checkNow(backend, known, invocation);
+    await new Promise((resolve) => setTimeout(resolve, BETWEEN_CHECKS_MS));
+  }
 }
 
 /** Checks a backend, unless the invocation has spent its subrequests: then the check stays due. */
@@ -115,7 +119,7 @@ export async function checkNow(backend: Backend, known: BackendHealth, invocatio
   if (!finding) return;
   const change = takeFinding(known, finding, Date.now(), false);
   reportChange(change, backend, known, invocation);
-  if (config.shareHealth) await share(invocation);
+  if (config.shareHealth) invocation.ctx.waitUntil(share(invocation));
 }
 
 /** Before the first selection of a cold isolate: resolves when the shared findings are read, or have taken too long. */

@@ -2,7 +2,7 @@ import type { Backend } from "../config.ts";
 import { countFailure } from "../counters.ts";
 import { type Failure, report } from "../events.ts";
 import { healthOf, isDown } from "../health/findings.ts";
-import { checkIfHinted, hint } from "../health/monitor.ts";
+import { hint } from "../health/monitor.ts";
 import { ownAnswer } from "../own-answer.ts";
 import { type AskedBackends, downCandidates, nextCandidate, wasSilent } from "../selection/candidates.ts";
 import { type Attempt, discard, OpenAttempts, type Result } from "./attempt.ts";
@@ -125,7 +125,6 @@ export class Failover {
     const { invocation } = this.#exchange;
     const verdict = listen(silence, healthOf(invocation.health, backend.id), nowMs, this.#isCautious);
     if (verdict === "unquestioned") hint(backend, invocation);
-    else if (verdict === "questioned") checkIfHinted(backend, invocation);
     return verdict;
   }
 

@@ -1,6 +1,6 @@
 import type { Backend } from "../config.ts";
 import { healthOf, isCheckUnderWay, NEVER, SUSPECT_AFTER_MS } from "../health/findings.ts";
-import { checkIfHinted, hint, type Invocation } from "../health/monitor.ts";
+import { hint, type Invocation } from "../health/monitor.ts";
 
 /** How long a last resort waits for its checks. */
 const PATIENCE_MS = 1_000;
@@ -38,9 +38,8 @@ export class LastResort {
   isLooking(nowMs: number): boolean {
     const startedMs = this.#startedMs ?? NEVER;
     if (nowMs - startedMs >= PATIENCE_MS) return false;
-    return this.#checked.some((backend) => {
-      checkIfHinted(backend, this.#invocation);
-      const known = healthOf(this.#invocation.health, backend.id);
+    return this.#checked.some(({ id }) => {
+      const known = healthOf(this.#invocation.health, id);
       if (known.finding && known.finding.atMs >= startedMs) return false;
       // One that has been silent for so long has had its time, whoever asked.
       return known.isHinted || (isCheckUnderWay(known, nowMs) && nowMs - known.checkStartedMs < SUSPECT_AFTER_MS);
