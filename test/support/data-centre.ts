@@ -6,35 +6,41 @@ import { IDS } from "./fixture.ts";
 import { type Answer, backendVars, type Options, type StartOptions, Worker } from "./worker.ts";
 import type { Vars } from "./workerd.ts";
 
-/** Three backends, a cache, and as many isolates of the Worker as a test starts. It ends with the scope of `await using`. */
+/** Backends, a cache, and as many isolates of the Worker as a test starts. It ends with the scope of `await using`. */
 export class DataCentre implements AsyncDisposable {
   readonly cache: CacheService;
-  readonly backends: readonly [cf: Backend, duck: Backend, koyeb: Backend];
+  readonly backends: readonly Backend[];
   readonly #vars: Vars;
   readonly #isolates: Worker[] = [];
 
-  private constructor(cache: CacheService, backends: DataCentre["backends"], vars: Vars) {
+  private constructor(cache: CacheService, backends: readonly Backend[], vars: Vars) {
     this.cache = cache;
     this.backends = backends;
     this.#vars = vars;
   }
 
   /** The variables are those of every isolate. */
-  static async start(vars: Vars = {}): Promise<DataCentre> {
-    const backends = await Promise.all(IDS.map((id) => new Backend(id).start()));
-    return new DataCentre(await CacheService.start(), backends as [Backend, Backend, Backend], vars);
+  static async start(vars: Vars = {}, ids: readonly string[] = IDS): Promise<DataCentre> {
+    const backends = await Promise.all(ids.map((id) => new Backend(id).start()));
+    return new DataCentre(await CacheService.start(), backends, vars);
   }
 
   get cf(): Backend {
-    return this.backends[0];
+    return this.backend("cf");
   }
 
   get duck(): Backend {
-    return this.backends[1];
+    return this.backend("duck");
   }
 
   get koyeb(): Backend {
-    return this.backends[2];
+    return this.backend("koyeb");
+  }
+
+  backend(id: string): Backend {
+    const found = this.backends.find((backend) => backend.id === id);
+    if (!found) throw new Error(`there is no backend ${id}`);
+    return found;
   }
 
   /** Starts an isolate, which is cold; with options of its own it has no cache that they do not name. */
