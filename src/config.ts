@@ -66,7 +66,7 @@ export const VARIABLES = {
   PRIMARY_DOMAIN: variable(
     "primaryDomain",
     undefined,
-    "is required and must be a host name without scheme, port or path, such as aiostreams.example.com",
+    "is required and must be a host name, such as aiostreams.example.com",
     parseHostName,
   ),
   STICKY_SESSIONS: yesOrNo("stickySessions", true),
@@ -83,7 +83,7 @@ export const VARIABLES = {
   HEALTH_CHECK_PATH: text(
     "healthCheckPath",
     "/api/v1/health",
-    "must be a path that begins with one slash, such as /api/v1/health",
+    "must be a path with one leading slash",
     '/(?!/)[!-"$-~]*',
   ),
   /** 0 means that nothing is checked by age. */
@@ -100,7 +100,7 @@ export const VARIABLES = {
   STATUS_PATH: text(
     "statusPath",
     "",
-    "must be empty, or a path of letters, digits and /-_.~ that begins with one slash and is neither / nor HEALTH_CHECK_PATH",
+    "must be empty, or a path of letters, digits and /-_.~ with one leading slash, and neither / nor HEALTH_CHECK_PATH",
     // It has to reach the Worker as it is written: no dot segments, and nothing that is percent-encoded on its way.
     "(/(?!/)(?!(.*/)?\\.\\.?(/|$))[\\w/.~-]+)?",
   ),
@@ -108,7 +108,7 @@ export const VARIABLES = {
   SERVED_BY_HEADER: text(
     "servedByHeader",
     "",
-    "must be empty or a header name that begins with X-, such as X-Served-By",
+    "must be empty, or a header name that begins with X-",
     // Behind X- there is no header that a client would choke on, such as Content-Length.
     `([Xx]-${TOKEN})?`,
   ),
@@ -195,15 +195,13 @@ function parseOptions(words: readonly string[]): Pick<Backend, "weight" | "isBac
 
 const NOT_SHOWN = "(not shown)";
 
-/** A wrong value as the log may hold it: no credentials, no path (it may be a user's), and not the status page's address. */
+/** A wrong value as the log may hold it: no credentials, no path of an address (it may be a user's), and not the status page's. */
 function shown(variable: string, found: unknown): string | undefined {
-  if (found === undefined) return undefined;
   if (variable === "STATUS_PATH") return NOT_SHOWN;
-  if (typeof found !== "string") return typeof found === "object" ? typeof found : String(found);
-  const withoutCredentials = found.replace(/^(\w+:\/\/)?.*@/s, "$1…@");
-  const isAddress = variable === "PRIMARY_DOMAIN" || isBackendVariable(variable);
-  const address = isAddress ? withoutCredentials.replace(/([^/:]\/|[?#])\S+/, "$1…") : withoutCredentials;
-  return address.slice(0, 200);
+  if (typeof found === "object") return "object";
+  const text = found === undefined ? undefined : String(found).replace(/^(\w+:\/\/)?.*@/s, "$1…@");
+  const isPath = variable === "HEALTH_CHECK_PATH";
+  return isPath ? text : text?.replace(/([^/:]\/|[?#])\S+/, "$1…");
 }
 
 function variable<const Key extends string, T>(

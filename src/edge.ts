@@ -14,7 +14,7 @@ export function admit(url: string, method: string, config: Config): string | Res
   // Neither userinfo nor a backslash, which the URL parser would take for a slash.
   const authority = /^https?:\/\/[^/?#\\@]*(?=[/?#]|$)/.exec(url)?.[0];
   if (parsed?.hostname.replace(/\.$/, "") !== config.primaryDomain || authority === undefined) {
-    return ownAnswer(421, "Misdirected request: this address is not served here. Check the host name in the URL.");
+    return ownAnswer(421, "This host is not served here. Check the URL.");
   }
 
   const rest = url.slice(authority.length);
@@ -23,5 +23,5 @@ export function admit(url: string, method: string, config: Config): string | Res
   // 308 keeps the method and the body (RFC 9110, section 15.4.9); 301 is what every old player knows.
   const status = method === "GET" || method === "HEAD" ? 301 : 308;
   const location = publicOrigin + path.toWellFormed().replace(/[^!-~]/gu, encodeURIComponent);
-  return ownAnswer(status, "This service is served over HTTPS.", { Location: location });
+  return ownAnswer(status, "Use HTTPS.", { Location: location });
 }

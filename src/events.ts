@@ -58,20 +58,14 @@ export interface EventCounts {
   ejections: number;
 }
 
-/** What an operator has to act on is an error; what heals by itself is not. */
-const IS_ERROR: Readonly<Record<LogEvent["event"], boolean>> = {
-  ejected: true,
-  back: false,
-  failover: false,
-  exhausted: true,
-  bad_configuration: true,
-};
+/** What an operator need not act on: it heals by itself, or the user did not notice. */
+const HARMLESS: readonly LogEvent["event"][] = ["back", "failover"];
 
 /** Tells everybody who listens: the log, one line of JSON, and the counters. */
 export function report(event: LogEvent, counts?: EventCounts): void {
   const line = JSON.stringify(event);
-  if (IS_ERROR[event.event]) console.error(line);
-  else console.log(line);
+  if (HARMLESS.includes(event.event)) console.log(line);
+  else console.error(line);
   if (!counts) return;
   if (event.event === "ejected") counts.ejections++;
   if (event.event === "failover") counts.failovers++;

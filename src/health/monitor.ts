@@ -34,9 +34,6 @@ export interface Invocation {
 /** How long a lease on a check lasts: the check itself and what the runtime adds to it. */
 const CHECK_LEASE_MS = CHECK_TIMEOUT_MS + 1_000;
 
-/** How many checks by age one request may begin; the rest are left to the next request. */
-const CHECKS_BY_AGE_MAX = 6;
-
 /** How often an isolate reads what others have found, at most. */
 const READ_EVERY_MS = 2_000;
 
@@ -53,12 +50,11 @@ const READ_WAIT_MS = 1_000;
 export function tend(invocation: Invocation): void {
   const { config, health } = invocation;
   const nowMs = Date.now();
-  let begun = 0;
   for (const backend of config.backends) {
     const known = healthOf(health, backend.id);
-    if (!mayCheck(known, nowMs) || !isCheckDue(known, nowMs, config, isAsleep(backend, invocation))) continue;
-    if (++begun > CHECKS_BY_AGE_MAX) break;
-    invocation.ctx.waitUntil(checkNow(backend, known, invocation));
+    if (mayCheck(known, nowMs) && isCheckDue(known, nowMs, config, isAsleep(backend, invocation))) {
+      invocation.ctx.waitUntil(checkNow(backend, known, invocation));
+    }
   }
   if (config.shareHealth && nowMs - health.sharedReadMs > READ_EVERY_MS) {
     invocation.ctx.waitUntil(readShared(invocation));

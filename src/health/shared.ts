@@ -29,17 +29,13 @@ export async function readEntry(config: Config): Promise<ReadonlyMap<string, Fin
   try {
     const cache = await caches.open(CACHE_NAME);
     const response = await cache.match(entryUrl(config));
-    if (!response?.body) return undefined;
-    const reader = response.body.getReader({ mode: "byob" });
-    const { value } = await reader.readAtLeast(ENTRY_BYTES_MAX + 1, new Uint8Array(ENTRY_BYTES_MAX + 1));
-    if (!value || value.byteLength > ENTRY_BYTES_MAX) {
-      reader.cancel().catch(() => {});
-      return undefined;
-    }
-    return parseEntry(new TextDecoder().decode(value), config, Date.now());
+    const isTooLarge = Number(response?.headers.get("Content-Length")) > ENTRY_BYTES_MAX;
+    if (isTooLarge) await response?.body?.cancel();
+    else if (response) return parseEntry(await response.text(), config, Date.now());
   } catch {
-    return undefined;
+    // It is found out here instead.
   }
+  return undefined;
 }
 
 /** Shares all that is known; a failure is nobody's concern. */

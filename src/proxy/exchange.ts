@@ -8,9 +8,8 @@ import type { Client } from "../selection/session.ts";
 import { type Attempt, begin, type Sending } from "./attempt.ts";
 
 /** One user's request and all that it is decided by. */
-export interface Exchange extends Sending {
+export interface Exchange extends Sending, Invocation {
   readonly client: Client;
-  readonly invocation: Invocation;
 }
 
 /** What became of a request. */
@@ -25,7 +24,7 @@ export interface Served {
 
 /** Sends the request to a backend, and tells its health. */
 export function beginAttempt(exchange: Exchange, backend: Backend, number: number): Attempt {
-  const { config, counters, health } = exchange.invocation;
+  const { config, counters, health } = exchange;
   const nowMs = Date.now();
   countAttempt(counters, backend.id, nowMs);
   sent(healthOf(health, backend.id), nowMs);
@@ -34,30 +33,25 @@ export function beginAttempt(exchange: Exchange, backend: Backend, number: numbe
 
 /** A backend answered below 500; those in `failed` did not answer the same request. */
 export function tellAnswered(
-  { client, invocation }: Exchange,
+  exchange: Exchange,
   backend: Backend,
   status: number,
   failed: Iterable<Backend> = [],
 ): void {
-  const { config, counters, health } = invocation;
+  const { client, config, counters, health } = exchange;
   const nowMs = Date.now();
   const key = clientKey(client.ip);
   if (status === 101) counters.webSockets++;
   for (const other of failed) {
     if (other === backend) continue;
     const known = healthOf(health, other.id);
-    reportChange(outdone(known, key, nowMs, config.downTimeMs), other, known, invocation);
+    reportChange(outdone(known, key, nowMs, config.downTimeMs), other, known, exchange);
   }
-  if (answered(healthOf(health, backend.id), key, nowMs)) hint(backend, invocation);
+  if (answered(healthOf(health, backend.id), key, nowMs)) hint(backend, exchange);
 }
 
 /** An attempt failed, which says nothing of the backend but that it should be checked. */
-export function tellFailed(
-  { invocation }: Exchange,
-  backend: Backend,
-  reason: Failure,
-  status: number | undefined,
-): void {
-  countFailure(invocation.counters, backend.id, reason, status, Date.now());
-  hint(backend, invocation);
+export function tellFailed(exchange: Exchange, backend: Backend, reason: Failure, status: number | undefined): void {
+  countFailure(exchange.counters, backend.id, reason, status, Date.now());
+  hint(backend, exchange);
 }

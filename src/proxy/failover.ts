@@ -31,6 +31,10 @@ interface FailedAttempt {
   readonly attempt: number;
 }
 
+function failed({ backend, number }: Attempt, reason: Failure, status?: number): FailedAttempt {
+  return { backend, reason, status, attempt: number };
+}
+
 /** The long way of a request whose first attempt failed, fell silent, or had nobody to go to. */
 export class Failover {
   readonly #exchange: Exchange;
@@ -53,10 +57,10 @@ export class Failover {
     const { request, body } = exchange;
     const { method } = request;
     this.#open = new OpenAttempts();
-    this.#lastResort = new LastResort(exchange.invocation);
+    this.#lastResort = new LastResort(exchange);
     this.#isStreamed = body instanceof ReadableStream;
     this.#isCautious = body !== null || (method !== "GET" && method !== "HEAD") || isWebSocketRequest(request);
-    this.#mayRetry = mayRetry(method, this.#isStreamed, undefined, exchange.invocation.config);
+    this.#mayRetry = mayRetry(method, this.#isStreamed, undefined, exchange.config);
   }
 
   /** Takes over a first attempt that has failed, or that has no result yet. */
@@ -105,7 +109,7 @@ export class Failover {
   }
 
   get #mayAsk(): boolean {
-    const { maxRetries } = this.#exchange.invocation.config;
+    const { maxRetries } = this.#exchange.config;
     return this.#attempts === 0 || (this.#mayRetry && this.#attempts <= maxRetries);
   }
 
@@ -122,23 +126,21 @@ export class Failover {
   }
 
   #listen({ backend, silence }: Attempt, nowMs: number): Verdict {
-    const { invocation } = this.#exchange;
-    const verdict = listen(silence, healthOf(invocation.health, backend.id), nowMs, this.#isCautious);
-    if (verdict === "unquestioned") hint(backend, invocation);
+    const verdict = listen(silence, healthOf(this.#exchange.health, backend.id), nowMs, this.#isCautious);
+    if (verdict === "unquestioned") hint(backend, this.#exchange);
     return verdict;
   }
 
   /** Nothing tells when a streamed body has been sent, and a slow upload is no fault: it ends only with its backend. */
   #deadlineMs({ backend, sentMs }: Attempt): number {
-    const { config, health } = this.#exchange.invocation;
+    const { config, health } = this.#exchange;
     const isBounded = !this.#isStreamed || isDown(healthOf(health, backend.id));
     return isBounded ? sentMs + config.backendTimeoutMs : Number.POSITIVE_INFINITY;
   }
 
   /** The backend to ask next; `looking` while a last resort waits for its checks. */
   #next(nowMs: number): Backend | "looking" | undefined {
-    const { client, invocation, request } = this.#exchange;
-    const { config, health } = invocation;
+    const { client, config, health, request } = this.#exchange;
     const patience = { hasAnswer: this.#inHand !== undefined, isIdempotent: isIdempotent(request.method) };
     const candidate = nextCandidate(config, health, client, this.#asked, patience, nowMs);
     if (candidate) return candidate;
@@ -158,7 +160,7 @@ export class Failover {
   /** Whether one more attempt may be open. A third takes the place of one whose backend is down, if its own is not. */
   #makeRoom(next: Backend): boolean {
     if (this.#open.size < OPEN_MAX) return true;
-    const { health } = this.#exchange.invocation;
+    const { health } = this.#exchange;
     const gone = [...this.#open].find(({ backend }) => isDown(healthOf(health, backend.id)));
     if (!gone || isDown(healthOf(health, next.id))) return false;
     this.#open.letGo(gone);
@@ -168,21 +170,16 @@ export class Failover {
 
   #ask(backend: Backend): void {
     const silent = [...this.#open].at(-1);
-    if (silent)
-      this.#report("failover", {
-        backend: silent.backend,
-        reason: "silent",
-        status: undefined,
-        attempt: silent.number,
-      });
-    else if (this.#last && this.#last.backend !== backend) this.#report("failover", this.#last);
+    const cause = silent ? failed(silent, "silent") : this.#last;
+    if (cause && cause.backend !== backend) this.#report("failover", cause);
     this.#first ??= backend;
     this.#asked.set(backend, "done");
     this.#open.add(beginAttempt(this.#exchange, backend, ++this.#attempts));
   }
 
-  #fail({ backend, number }: Attempt, result: Result): void {
-    const { request, invocation } = this.#exchange;
+  #fail(attempt: Attempt, result: Result): void {
+    const { backend } = attempt;
+    const { request, config } = this.#exchange;
     const status = result instanceof Response ? result.status : undefined;
     const outcome = result instanceof Response ? failureOf(result.status) : result;
     if (!outcome) return;
@@ -190,8 +187,8 @@ export class Failover {
     // Once more, since its pooled connection may have been stale; it has failed for good if that fails too.
     if (outcome === "network error" && !this.#failed.has(backend)) this.#asked.set(backend, "may be asked again");
     this.#failed.add(backend);
-    this.#last = { backend, reason: outcome, status, attempt: number };
-    this.#mayRetry &&= mayRetry(request.method, this.#isStreamed, status, invocation.config);
+    this.#last = failed(attempt, outcome, status);
+    this.#mayRetry &&= mayRetry(request.method, this.#isStreamed, status, config);
     if (result instanceof Response && isRelayable(result.status)) {
       this.#drop();
       this.#inHand = { response: result, backend };
@@ -216,23 +213,22 @@ export class Failover {
     this.#end();
     if (this.#last) this.#report("exhausted", this.#last);
     const isLate = this.#last?.reason === "silent" || this.#last?.reason === "timeout";
-    const own = isLate
-      ? ownAnswer(504, "Gateway timeout: no backend behind this address answered in time. Try again in a few seconds.")
-      : ownAnswer(502, "Bad gateway: no backend behind this address could be reached. Try again in a few seconds.");
+    const text = `No backend ${isLate ? "answered in time" : "could be reached"}. Try again in a few seconds.`;
+    const own = ownAnswer(isLate ? 504 : 502, text);
     const { response, backend } = this.#inHand ?? { response: own, backend: undefined };
     return { response, backend, first: this.#first, attempts: this.#attempts };
   }
 
   /** Lets go of what is still open; what was silent counts as failed. */
   #end(): void {
-    const { counters } = this.#exchange.invocation;
+    const { counters } = this.#exchange;
     for (const { backend, silence } of this.#open.end()) {
       if (silence.questionedMs !== undefined) countFailure(counters, backend.id, "silent", undefined, Date.now());
     }
   }
 
   #report(event: "failover" | "exhausted", { backend, reason, status, attempt }: FailedAttempt): void {
-    const { counters, ray } = this.#exchange.invocation;
+    const { counters, ray } = this.#exchange;
     report({ event, backend: backend.id, reason, ...(status !== undefined && { status }), attempt, ray }, counters);
   }
 }

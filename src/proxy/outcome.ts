@@ -21,7 +21,7 @@ export function failureOf(status: number): Failure | undefined {
 
 /** Whether an answer may be relayed as a backend's own, below 500 or not: Cloudflare's error pages name the backend's host. */
 export function isRelayable(status: number): boolean {
-  return status !== 101 && (status < 520 || status > 527) && status !== 530;
+  return (status < 520 || status > 527) && status !== 530;
 }
 
 /** Whether a method may be repeated without harm (RFC 9110, section 9.2.2): only POST and PATCH may not. */

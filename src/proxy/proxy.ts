@@ -22,7 +22,7 @@ export function proxy(
 ): Promise<Served> {
   invocation.counters.requests++;
   const headers = headersToBackend(request, client.ip, invocation.config);
-  const exchange = (body: Body): Exchange => ({ request, path, headers, body, client, invocation });
+  const exchange = (body: Body): Exchange => ({ ...invocation, request, path, headers, body, client });
   return request.body === null ? serve(exchange(null)) : serveWithBody(request, exchange, heldBodies);
 }
 
@@ -35,7 +35,7 @@ async function serveWithBody(
   try {
     const body = await readBody(request, holder).catch(() => undefined);
     if (body !== undefined) return await serve(exchange(body));
-    const response = ownAnswer(400, "Bad request: the request's body did not arrive whole. Send it again.");
+    const response = ownAnswer(400, "The request's body did not arrive whole. Send it again.");
     return { response, backend: undefined, first: undefined, attempts: 0 };
   } finally {
     holder.release();
@@ -44,11 +44,10 @@ async function serveWithBody(
 
 /** The short way: a first attempt that is answered below 500 within `PROBE_AFTER`. All else is made when it is needed. */
 async function serve(exchange: Exchange): Promise<Served> {
-  const { client, invocation } = exchange;
-  const { config, health } = invocation;
+  const { client, config, health } = exchange;
   const backend = nextCandidate(config, health, client, NOBODY, FIRST, Date.now());
   const attempt = backend && beginAttempt(exchange, backend, 1);
-  tend(invocation);
+  tend(exchange);
   if (!attempt) return new Failover(exchange).run();
 
   const waitMs = Math.min(config.probeAfterMs, config.backendTimeoutMs);

@@ -1,10 +1,7 @@
-import { type BackendHealth, isDown, stateOf } from "../health/findings.ts";
+import { type BackendHealth, stateOf } from "../health/findings.ts";
 
 /** How long a check may stay unanswered before a silent attempt is no longer relied on. */
 const CHECK_PATIENCE_MS = 1_000;
-
-/** A check that was asked for and has found nothing in this time could not be made; the wait begins anew. */
-const CHECK_LOST_MS = 5_000;
 
 /** What an attempt that waits for headers knows of its backend's silence. */
 export interface Silence {
@@ -32,8 +29,7 @@ export type Verdict = "waiting" | "unquestioned" | "questioned" | "silent";
  */
 export function listen(silence: Silence, known: BackendHealth, nowMs: number, isCautious: boolean): Verdict {
   if (nowMs < silence.lookMs) return "waiting";
-  const isCheckLost = silence.questionedMs !== undefined && nowMs - silence.questionedMs >= CHECK_LOST_MS;
-  if (known.lastLifeMs > silence.sinceMs || (isCautious && isCheckLost && !isDown(known))) {
+  if (known.lastLifeMs > silence.sinceMs) {
     silence.sinceMs = nowMs;
     silence.lookAfterMs *= 2;
     silence.lookMs = nowMs + silence.lookAfterMs;

@@ -25,15 +25,11 @@ type Mood = "up" | "down" | "waiting" | "asleep";
 /** A sign for each state, so that it is never told by colour alone. */
 const SIGNS: Readonly<Record<Mood, string>> = { up: "✓", down: "×", waiting: "!", asleep: "z" };
 
-/** The browser's tab knows nothing of the style sheet, and may be light or dark itself. */
-const ICON_COLOURS: Readonly<Record<Mood, string>> = { up: "green", down: "red", waiting: "orange", asleep: "gray" };
-
 /** The status page: one document without scripts or other files. */
 export function statusPage(snapshot: Snapshot, { nonce, refreshSeconds }: PageOptions): string {
   const { backends, isolate } = snapshot;
   const summary = summaryOf(snapshot);
   const mood = moodOf(snapshot);
-  const favicon = html`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 2 2"><circle cx="1" cy="1" r="1" fill="${ICON_COLOURS[mood]}"/></svg>`;
   const scale = scaleOf(backends.map(({ minutes }) => minutes));
   const isWeighted = backends.some(({ weight }) => weight !== backends[0]?.weight);
   return html`<!doctype html>
@@ -42,7 +38,7 @@ export function statusPage(snapshot: Snapshot, { nonce, refreshSeconds }: PageOp
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <title>${summary} · load balancer</title>
-<link rel="icon" href="data:image/svg+xml,${encodeURIComponent(favicon.text)}">
+<link rel="icon" href="data:,">
 <style nonce="${nonce}">${STYLE}</style>
 </head>
 <body>
@@ -60,9 +56,8 @@ export function statusPage(snapshot: Snapshot, { nonce, refreshSeconds }: PageOp
 <ul>${backends.map((backend) => backendCard(backend, isWeighted, scale))}</ul>
 <h2>This isolate</h2>
 <dl>${fact("Requests", count(isolate.requests))}${fact("Failovers", count(isolate.failovers))}${fact("Ejections", count(isolate.ejections))}${fact("WebSockets", count(isolate.webSockets))}${fact("Data centre", isolate.dataCentre || "unknown")}${fact("Running for", duration(isolate.ageSeconds))}</dl>
-<p>Cloudflare runs many isolates, copies of the Worker, in many data centres. Each has numbers of its own and forgets them when it
-is replaced; the next look may show those of another. What checks find is ${
-    isolate.sharesFindings ? "shared by the isolates of a data centre" : "not shared either: SHARE_HEALTH is off"
+<p>Cloudflare runs many isolates, copies of the Worker. Each counts for itself, until it is replaced. Findings are ${
+    isolate.sharesFindings ? "shared within a data centre" : "not shared: SHARE_HEALTH is off"
   }.</p>
 </main>
 </body>
@@ -105,28 +100,25 @@ function fact(name: string, value: string): Markup {
 }
 
 const STYLE = new Markup(`
-:root{color-scheme:light dark;--card:light-dark(#fff,#171b22);--soft:light-dark(#566070,#9aa4b2)}
+:root{color-scheme:light dark;--soft:color-mix(in srgb,CanvasText 70%,Canvas)}
 .up{--state:light-dark(#157347,#4cc38a)}
 .down{--state:light-dark(#b3261e,#ff8078)}
 .waiting{--state:light-dark(#8a5a00,#e6b450)}
 .asleep{--state:var(--soft)}
 *{box-sizing:border-box;margin:0;padding:0}
-body{background:light-dark(#f5f6f8,#0e1116);color:light-dark(#14181f,#e8ebf0);font:16px/1.5 system-ui,sans-serif;max-width:66rem;margin:auto;padding:2rem 1rem;overflow-wrap:anywhere}
-h1{line-height:1.2}
-h2{font-size:1.2rem;margin-top:2rem}
+body{font:16px/1.5 system-ui;max-width:66rem;margin:auto;padding:2rem 1rem;overflow-wrap:anywhere}
+h2{margin-top:2rem}
 h3{font-family:monospace}
-a{color:light-dark(#1f5fbf,#8db8ff)}
 b{color:var(--state)}
-i{display:inline-block;width:1.5em;margin-right:.4em;border-radius:1em;background:var(--state);color:var(--card);font:600 .8em/1.5 system-ui;text-align:center}
+i{display:inline-block;width:1.5em;margin-right:.4em;border-radius:1em;background:var(--state);color:Canvas;font:600 .8em/1.5 system-ui;text-align:center}
 p,dl,figcaption{font-size:.9rem}
 p,dt,figcaption{color:var(--soft)}
 ul,dl,li{display:grid;gap:.75rem}
 ul,main>dl{margin:.75rem 0}
-li,main>dl>div{background:var(--card);border:1px solid light-dark(#e1e5ea,#2a303a);border-radius:.75rem;padding:1rem}
+li,main>dl>div{border:1px solid #8886;border-radius:.75rem;padding:1rem}
 li dl{gap:.3rem;align-content:start}
 li dl div{display:grid;grid-template-columns:6rem 1fr}
 main>dl{grid-template-columns:repeat(auto-fit,minmax(8.5rem,1fr))}
-main>dl dd{font-size:1.25rem;font-weight:600}
 svg{display:block;width:100%;height:3.5rem}
 path{fill:#5b7fb5}
 path.down{fill:var(--state)}

@@ -29,7 +29,7 @@ export function isStatusPath(path: string, { statusPath }: Pick<Config, "statusP
 export async function answerStatus(request: Request, path: string, invocation: Invocation): Promise<Response> {
   const { method } = request;
   if (method !== "GET" && method !== "HEAD") {
-    return ownAnswer(405, "Method not allowed: the status page can only be read.", { Allow: "GET, HEAD" });
+    return ownAnswer(405, "The status page can only be read.", { Allow: "GET, HEAD" });
   }
   await findOut(invocation);
   const snapshot = snapshotOf(invocation, coloOf(request), Date.now());

@@ -17,13 +17,10 @@ export function stateWord({ state, backup }: BackendSnapshot): string {
   return { up: "Up", suspect: "Suspect", down: "Down", unknown: "Being checked" }[state];
 }
 
-export function stateDetail({ state, backup, sinceSeconds, ejectedFor, nextCheckSeconds }: BackendSnapshot): string {
+export function stateDetail({ state, backup, sinceSeconds, nextCheckSeconds }: BackendSnapshot): string {
   const since = `for ${duration(sinceSeconds)}`;
   if (state === "down") {
-    if (nextCheckSeconds === null) return `${since}, checked again when it is needed`;
-    if (nextCheckSeconds === 0) return `${since}, checked again with the next request`;
-    const next = ejectedFor === "failures in a row" ? "gets no requests for another" : "checked again within";
-    return `${since}, ${next} ${duration(nextCheckSeconds)}`;
+    return `${since}, checked again ${nextCheckSeconds ? `within ${duration(nextCheckSeconds)}` : "when it is needed"}`;
   }
   if (state === "suspect") return "no answer to its check yet";
   if (backup) return backup === "asleep" ? "left alone while another backend is up" : "no other backend is up";
@@ -68,17 +65,10 @@ const UNITS = [
   ["d", 86_400],
   ["h", 3_600],
   ["min", 60],
-  ["s", 1],
 ] as const;
 
-/** A time span in its two largest units. */
+/** A time span in the largest unit of which there are two. */
 export function duration(seconds: number): string {
-  const largest = UNITS.findIndex(([, size]) => seconds >= size);
-  let left = seconds;
-  const parts = UNITS.slice(largest, largest + 2).map(([unit, size]) => {
-    const number = Math.floor(left / size);
-    left %= size;
-    return number && `${number} ${unit}`;
-  });
-  return parts.filter(Boolean).join(" ") || "0 s";
+  const [unit, size] = UNITS.find(([, size]) => seconds >= 2 * size) ?? ["s", 1];
+  return `${Math.floor(seconds / size)} ${unit}`;
 }
