@@ -1,9 +1,11 @@
-/** One of the three backends of a chaos run: an `Backend` in a process of its own whose answers prove what it was asked. */
+/** One of the three backends of a chaos run: a `Backend` in a process of its own whose answers prove what it was asked. */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { Backend, type Mode } from "../support/backend.ts";
 import { obeyOrders } from "../support/backend-process.ts";
 import { sha256 } from "../support/hashing.ts";
+import { releaseHung, suffer } from "./attacks.ts";
 import { payloadOf } from "./payload.ts";
+import { breakStaleConnections } from "./stale.ts";
 
 /** `hold`: sends headers and half of the body; the rest follows with the next order. */
 export type Order = Mode | { readonly kind: "hold" };
@@ -12,17 +14,20 @@ let holding = false;
 let held: (() => void)[] = [];
 
 const [, , id = "", port] = process.argv;
+breakStaleConnections(id);
 const backend = await new Backend(id, answer).start(Number(port));
 obeyOrders<Order>((order) => {
   holding = order.kind === "hold";
   backend.mode = order.kind === "hold" ? { kind: "well" } : order;
   for (const release of held) release();
   held = [];
+  releaseHung();
 });
 
 /** A POST gets its own body back, everything else the bytes that its query asks for. */
 function answer(request: IncomingMessage, response: ServerResponse, body: Buffer): void {
   backend.seen.length = 0; // Nobody asks for it here, and it would grow for ever.
+  if (suffer(id, request, response)) return;
   const { method = "", url = "" } = request;
   const payload = method === "POST" ? body : payloadOf(url);
   response.writeHead(200, {

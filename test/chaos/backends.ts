@@ -2,23 +2,26 @@ import { join } from "node:path";
 import { BackendProcess } from "../support/backend-process.ts";
 import type { Order } from "./backend-program.ts";
 
-/** A time in which a backend was broken. */
-interface Illness {
-  readonly fault: string;
-  readonly fromMs: number;
-  toMs: number;
-  /** Whether an answer that had begun may be cut by it. */
-  readonly cuts: boolean;
-}
-
 /** One way to break a backend and to mend it again. */
 export interface Fault {
   readonly name: string;
+  /** Whether an answer that had begun may be cut by it. */
   readonly cuts: boolean;
+  /** Whether its answers are right, but take their time. */
+  readonly delays?: true;
+  /** Whether it answers with a status below 500 that is not the backend's own. */
+  readonly deceives?: true;
   /** How long it lasts, at least and at most. */
   readonly holdMs: readonly [min: number, max: number];
   begin(backend: BackendProcess<Order>): Promise<unknown>;
   end(backend: BackendProcess<Order>): Promise<unknown>;
+}
+
+/** A time in which a backend was broken. */
+interface Illness {
+  readonly fault: Fault;
+  readonly fromMs: number;
+  toMs: number;
 }
 
 /** One of the three backends, and the record of what was done to it. */
@@ -49,8 +52,7 @@ export class ChaosBackend {
 
   async break(fault: Fault): Promise<void> {
     this.settledMs = Number.POSITIVE_INFINITY;
-    const { name, cuts } = fault;
-    this.illnesses.push({ fault: name, fromMs: performance.now(), toMs: Number.POSITIVE_INFINITY, cuts });
+    this.illnesses.push({ fault, fromMs: performance.now(), toMs: Number.POSITIVE_INFINITY });
     await fault.begin(this.process);
   }
 
