@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { healthOf, isCheckDue, newHealth, takeFinding } from "../../../src/health/findings.ts";
-import { checkIfHinted, hint, tend } from "../../../src/health/monitor.ts";
+import { hint, tend } from "../../../src/health/monitor.ts";
 import { Subrequests } from "../../../src/health/subrequests.ts";
 import { backendOf, configWith, invocationOf } from "../sample.ts";
 import { found } from "./given.ts";
@@ -14,7 +14,6 @@ let world: World;
 let health: ReturnType<typeof newHealth>;
 const invocation = (subrequests = new Subrequests(4, 3)) => invocationOf(config, { health, subrequests });
 const hintNow = (subrequests?: Subrequests) => hint(backend, invocation(subrequests));
-const look = () => checkIfHinted(backend, invocation());
 const request = () => tend(invocation());
 const isDue = () => isCheckDue(healthOf(health, "a"), Date.now(), config, false);
 
@@ -46,45 +45,51 @@ describe("a hint", () => {
     expect(pending).toHaveLength(1);
   });
 
-  it.each([
-    ["the same request, which looks again", look],
-    ["the next request", request],
-  ])("that comes too early stays due, for %s", async (_, again) => {
+  it("that comes too early has its check later, though no other request passes", async () => {
     hintNow();
     await world.pass(100);
     hintNow();
     await world.pass(149);
-    again();
     expect([world.checksOf(HOST), isDue()]).toEqual([[0], true]);
-    await world.pass(1);
-    again();
-    expect(world.checksOf(HOST)).toEqual([0, 250]);
-    await world.pass(1);
-    expect(isDue()).toBe(false);
+    await world.pass(250);
+    expect([world.checksOf(HOST), isDue()]).toEqual([[0, 350], false]);
   });
 
-  it.each([
-    ["whoever looks first", look],
-    ["the request that passes first", request],
-  ])("that comes while a check runs leads to exactly one more, by %s", async (_, again) => {
+  it("that comes too early is kept by the request that passes first, and then by no other", async () => {
+    hintNow();
+    await world.pass(100);
+    hintNow();
+    await world.pass(150);
+    for (; world.nowMs < 5_000; await world.pass(50)) request();
+    expect(world.checksOf(HOST)).toEqual([0, 250]);
+  });
+
+  it("that comes while a check runs leads to exactly one more, once that has ended", async () => {
     world.routes.set(HOST, hanging);
     hintNow();
     for (let ms = 0; ms < 2_500; ms += 100, await world.pass(100)) hintNow();
     expect(world.checksOf(HOST)).toEqual([0]);
-    await world.pass(510);
-    expect(isDue()).toBe(true);
-    for (let ms = 0; ms < 5_000; ms += 100, await world.pass(100)) again();
-    expect(world.checksOf(HOST)).toEqual([0, 3_010]);
+    await world.pass(10_000);
+    const [, second = 0, ...more] = world.checksOf(HOST);
+    expect(more).toEqual([]);
+    expect(second).toBeGreaterThanOrEqual(3_000);
+    expect(second).toBeLessThanOrEqual(3_250);
+    expect(isDue()).toBe(false);
   });
 
-  it("leads to four checks a second at most, however many there are", async () => {
-    for (; world.nowMs < 2_000; await world.pass(7)) hintNow();
+  it("leads to four checks a second at most, however many there are, and to one after the last", async () => {
+    let lastMs = 0;
+    for (; world.nowMs < 2_000; await world.pass(7)) {
+      lastMs = world.nowMs;
+      hintNow();
+    }
+    await world.pass(1_000);
     const begunMs = world.checksOf(HOST);
     const pausesMs = begunMs.slice(1).map((ms, n) => ms - (begunMs[n] ?? 0));
     expect(Math.min(...pausesMs)).toBeGreaterThanOrEqual(250);
-    expect(Math.max(...pausesMs)).toBeLessThan(260);
-    // The last one came too early.
-    expect(isDue()).toBe(true);
+    expect(Math.max(...pausesMs)).toBeLessThan(500);
+    expect(begunMs.at(-1)).toBeGreaterThanOrEqual(lastMs);
+    expect(isDue()).toBe(false);
   });
 
   it("keeps its check due when its invocation has no subrequests left, for the next request to make", async () => {
@@ -99,19 +104,20 @@ describe("a hint", () => {
     world.routes.set(HOST, hanging);
     hintNow();
     vi.clearAllTimers();
-    await world.pass(3_999);
+    await world.pass(4_000);
     hintNow();
-    expect(world.checksOf(HOST)).toEqual([0]);
-    await world.pass(1);
-    look();
     expect(world.checksOf(HOST)).toEqual([0, 4_000]);
   });
-});
 
-describe("a look", () => {
-  it("makes no check where there was no hint", async () => {
-    await world.pass(100_000);
-    look();
-    expect(world.checks).toEqual([]);
+  it("is kept by the next request when the runtime has cancelled whoever waited", async () => {
+    hintNow();
+    await world.pass(100);
+    hintNow();
+    // This also turns the clock back to where it began.
+    vi.clearAllTimers();
+    await world.pass(1_000);
+    expect(world.checksOf(HOST)).toEqual([0]);
+    request();
+    expect(world.checksOf(HOST)).toEqual([0, 1_000]);
   });
 });

@@ -115,29 +115,32 @@ describe("an invocation's connections", () => {
     expect(origin.open).toBe(1);
   });
 
-  it("never are more than six, and none is lost, in whatever order the subrequests end", async () => {
-    const ends = fc.array(fc.record({ pick: fc.nat(), fails: fc.boolean() }), { minLength: 20, maxLength: 20 });
+  it("never are more than six, and none is lost, in whatever order the subrequests come and end", async () => {
+    const steps = fc.array(fc.record({ asks: fc.nat(4), ends: fc.nat(4), pick: fc.nat(), fails: fc.boolean() }));
     await fc.assert(
-      fc.asyncProperty(fc.integer({ min: 0, max: 3 }), ends, async (reserved, order) => {
+      fc.asyncProperty(fc.integer({ min: 0, max: 3 }), steps, async (reserved, order) => {
         const origin = new Origin();
         const subrequests = new Subrequests(4, reserved);
         const running = new Set<number>();
-        for (let n = 0; n < order.length; n++) {
-          subrequests
-            .connected(() => {
+        let asked = 0;
+        let ended = 0;
+        for (const { asks, ends, pick, fails } of order) {
+          for (let count = 0; count < asks; count++) {
+            const n = asked++;
+            const ask = () => {
               running.add(n);
               return origin.ask(n);
-            })
-            .catch(() => {});
+            };
+            subrequests.connected(ask).catch(() => {});
+          }
+          for (let count = 0; count < ends && running.size > 0; count++, ended++) {
+            const n = [...running][pick % running.size] ?? 0;
+            running.delete(n);
+            await origin.end(n, fails ? new Error("broken") : undefined);
+          }
+          expect(running.size).toBe(Math.min(6 - reserved, asked - ended));
         }
-        for (const [ended, { pick, fails }] of order.entries()) {
-          await settle();
-          expect(running.size).toBe(Math.min(6 - reserved, order.length - ended));
-          const n = [...running][pick % running.size] ?? 0;
-          running.delete(n);
-          await origin.end(n, fails ? new Error("broken") : undefined);
-        }
-        expect(origin.begun).toEqual([...order.keys()]);
+        expect(origin.begun).toEqual(origin.begun.map((_, n) => n));
       }),
     );
   });
