@@ -4,12 +4,9 @@ import { copyOf101, isWebSocketRequest } from "./websocket.ts";
 /** The headers of a request as the backend gets them: the client's own, and who and where the client really is. */
 export function headersToBackend(request: Request, clientIp: string, config: Config): Headers {
   const headers = new Headers(request.headers);
-  if (clientIp) {
-    headers.set("X-Forwarded-For", clientIp);
-    headers.set("X-Real-IP", clientIp);
-  } else {
-    headers.delete("X-Forwarded-For");
-    headers.delete("X-Real-IP");
+  for (const name of ["X-Forwarded-For", "X-Real-IP"]) {
+    if (clientIp) headers.set(name, clientIp);
+    else headers.delete(name);
   }
   headers.set("X-Forwarded-Host", config.primaryDomain);
   headers.set("X-Forwarded-Proto", "https");

@@ -108,13 +108,11 @@ const STYLE = new Markup(`
 *{box-sizing:border-box;margin:0;padding:0}
 body{font:16px/1.5 system-ui;max-width:66rem;margin:auto;padding:2rem 1rem;overflow-wrap:anywhere}
 h2{margin-top:2rem}
-h3{font-family:monospace}
 b{color:var(--state)}
-i{display:inline-block;width:1.5em;margin-right:.4em;border-radius:1em;background:var(--state);color:Canvas;font:600 .8em/1.5 system-ui;text-align:center}
+i{display:inline-block;width:1.5em;margin-right:.4em;border-radius:1em;background:var(--state);color:Canvas;font-size:.8em;text-align:center}
 p,dl,figcaption{font-size:.9rem}
 p,dt,figcaption{color:var(--soft)}
 ul,dl,li{display:grid;gap:.75rem}
-ul,main>dl{margin:.75rem 0}
 li,main>dl>div{border:1px solid #8886;border-radius:.75rem;padding:1rem}
 li dl{gap:.3rem;align-content:start}
 li dl div{display:grid;grid-template-columns:6rem 1fr}

@@ -8,7 +8,7 @@ export function summaryOf({ answering, backends }: Snapshot): string {
   if (answering === 0) return "No backend is up";
   if (answering < all) return `${answering} of ${all} backends ${answering === 1 ? "is" : "are"} up`;
   if (all === 1) return "The backend is up";
-  return `${all === 2 ? "Both" : `All ${all}`} backends are up`;
+  return `All ${all} backends are up`;
 }
 
 export function stateWord({ state, backup }: BackendSnapshot): string {

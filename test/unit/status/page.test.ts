@@ -84,8 +84,8 @@ describe("the page", () => {
   });
 
   it.each([
-    [true, "What checks find is shared by the isolates of a data centre."],
-    [false, "What checks find is not shared either: SHARE_HEALTH is off."],
+    [true, "Findings are shared within a data centre."],
+    [false, "Findings are not shared: SHARE_HEALTH is off."],
   ])("says what isolates share (%j)", (sharesFindings, text) => {
     expect(pageOf(snapshotWith([backend()], { sharesFindings }))).toContain(text);
   });
