@@ -41,7 +41,6 @@ export class ConfigError extends Error {
 
   constructor(faults: readonly Fault[]) {
     super(faults.map(({ variable, allowed }) => `${variable} ${allowed}`).join("\n"));
-    this.name = "ConfigError";
     this.faults = faults;
   }
 }

@@ -21,7 +21,7 @@ export const WAITING_ATTEMPTS_MAX = OPEN_MAX + 1;
 /** How often to look whether a check that somebody waits for has found something. */
 const LOOK_FOR_FINDING_MS = 25;
 
-/** How often to look whether another backend has come up, while all that is open is silent. */
+/** How often to look whether another backend has come up, or `BACKEND_TIMEOUT` has passed, while all that is open is silent. */
 const LOOK_FOR_BACKEND_MS = 1_000;
 
 interface FailedAttempt {
@@ -103,9 +103,7 @@ export class Failover {
       return this.#waitMs(nowMs);
     }
     if (this.#inHand || this.#open.size === 0) return undefined;
-    if (next) return LOOK_FOR_FINDING_MS;
-    const leftMs = Math.min(...[...this.#open].map((attempt) => this.#deadlineMs(attempt) - nowMs));
-    return Math.min(leftMs, LOOK_FOR_BACKEND_MS);
+    return next ? LOOK_FOR_FINDING_MS : LOOK_FOR_BACKEND_MS;
   }
 
   get #mayAsk(): boolean {

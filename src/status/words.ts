@@ -35,7 +35,7 @@ export function checkText({ finding, isBeingChecked, backup }: BackendSnapshot):
   if (!finding) return backup === "asleep" && !isBeingChecked ? "none" : "being checked";
   const { result, status, milliseconds, ageSeconds, isShared } = finding;
   const found = status === null ? `${result} after` : `answered ${status} in`;
-  const isFrom = isShared ? ", found by another isolate" : "";
+  const isFrom = isShared ? ", by another isolate" : "";
   return `${found} ${count(milliseconds)} ms, ${ago(ageSeconds)}${isFrom}${isBeingChecked ? "; being checked again" : ""}`;
 }
 

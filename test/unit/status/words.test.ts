@@ -86,7 +86,7 @@ describe("the last check", () => {
     ],
     [
       backend({ finding: { ...FINDING, isShared: true }, isBeingChecked: true }),
-      "answered 200 in 24 ms, just now, found by another isolate; being checked again",
+      "answered 200 in 24 ms, just now, by another isolate; being checked again",
     ],
     [backend({ finding: null }), "being checked"],
     [backend({ finding: null, backup: "asleep" }), "none"],
