@@ -2,8 +2,9 @@ import { once } from "node:events";
 import { text } from "node:stream/consumers";
 import { describe, expect, it } from "vitest";
 import type { RawData, WebSocket } from "ws";
+import type { Backend } from "../support/backend.ts";
 import { noise } from "../support/bytes.ts";
-import { boundTo, loadBalancer } from "../support/fixture.ts";
+import { boundTo, changesOf, HINTS_ONLY, IDS, loadBalancer, takeDown } from "../support/fixture.ts";
 import { sha256 } from "../support/hashing.ts";
 import { handshake, head, rawConnection, UPGRADE } from "../support/raw-http.ts";
 import { until } from "../support/waiting.ts";
@@ -123,9 +124,15 @@ describe("a WebSocket", () => {
       },
     ],
     [
-      "is silent, its health route too",
+      "is silent, and its check finds it dead",
       () => {
         lb.cf.mode = { kind: "hang", healthStatus: 503 };
+      },
+    ],
+    [
+      "is silent, and so is its check",
+      () => {
+        lb.cf.mode = { kind: "hang" };
       },
     ],
   ])("opens on another backend when the first %s", async (_, fail) => {
@@ -141,10 +148,21 @@ describe("a WebSocket", () => {
     webSocket.close();
   });
 
-  it("moves the session to the backend that it has opened on", async () => {
-    await lb.cf.kill();
-    const { headers } = await handshake(lb.worker, "/socket", boundTo("cf"));
+  it("moves the session to the backend that it has opened on, once the client's own is found dead", async () => {
+    await takeDown(lb, ["cf"], { kind: "well" });
+    const { statusCode, headers } = await handshake(lb.worker, "/socket", boundTo("cf"));
+    expect(statusCode).toBe(101);
     expect(headers["set-cookie"]).toEqual([expect.stringMatching(/^aiostreams_backend=(duck|koyeb);/)]);
+  });
+
+  it("moves no session while the client's own backend is up, although it has opened on another", async () => {
+    for (let i = 0; i < 3; i++) {
+      lb.cf.mode = { kind: "status", status: 503, healthStatus: 200 };
+      const { statusCode, headers } = await handshake(lb.worker, "/socket", boundTo("cf"));
+      expect(statusCode).toBe(101);
+      expect(headers["x-served-by-backend"]).not.toBe("cf");
+      expect(headers["set-cookie"]).toBeUndefined();
+    }
   });
 
   it("is answered 502 when every backend refuses", async () => {
@@ -155,7 +173,7 @@ describe("a WebSocket", () => {
   it.each([400, 401, 403, 404, 426])(
     "that a backend answers %i gets just that, and nobody is ejected",
     async (status) => {
-      lb.cf.mode = { kind: "status", status };
+      lb.cf.mode = { kind: "status", status, healthStatus: 200 };
       const response = await handshake(lb.worker, "/socket", boundTo("cf"));
       expect(response.statusCode).toBe(status);
       expect(await text(response)).toBe("no");
@@ -212,7 +230,7 @@ describe("a WebSocket", () => {
     const webSocket = await lb.worker.webSocket("/socket", boundTo("cf"));
     lb.cf.mode = { kind: "status", status: 503 };
     await lb.worker.fetch("/", boundTo("cf"));
-    expect(await lb.isUp("cf")).toBe(false);
+    await until("it is ejected", () => changesOf(lb, "cf").length > 0);
     webSocket.send("and I?");
     expect(String((await next(webSocket)).data)).toBe("and I?");
     webSocket.close();
@@ -231,7 +249,70 @@ describe("a WebSocket", () => {
   });
 
   async function expectAllUp(): Promise<void> {
-    for (const id of ["cf", "duck", "koyeb"] as const) expect(await lb.isUp(id)).toBe(true);
+    for (const id of IDS) expect(await lb.isUp(id)).toBe(true);
     expect(lb.worker.log).toEqual([]);
   }
+});
+
+describe("a WebSocket handshake that is not answered", () => {
+  const lb = loadBalancer({ PROBE_AFTER: 100, ...HINTS_ONLY });
+
+  it("is sent to no second backend while the check has not found the first one dead", async () => {
+    lb.cf.mode = { kind: "frozen" };
+    const answer = handshake(lb.worker, "/socket", boundTo("cf"));
+    // A GET is sent elsewhere as well, after a second without an answer to the check.
+    const { text } = await lb.worker.fetch("/", boundTo("cf"));
+    expect(JSON.parse(text).id).not.toBe("cf");
+    expect(webSocketsSeen(lb.duck, lb.koyeb)).toEqual([]);
+    lb.cf.mode = { kind: "well" };
+    expect((await answer).headers["x-served-by-backend"]).toBe("cf");
+    expect(webSocketsSeen(lb.duck, lb.koyeb)).toEqual([]);
+  });
+
+  it("is waited for while the check is good", async () => {
+    lb.cf.mode = { kind: "slow", ms: 1_000 };
+    expect((await handshake(lb.worker, "/socket", boundTo("cf"))).headers["x-served-by-backend"]).toBe("cf");
+    expect(lb.cf.checks).toBeGreaterThan(0);
+    expect(webSocketsSeen(lb.duck, lb.koyeb)).toEqual([]);
+  });
+
+  function webSocketsSeen(...backends: Backend[]): string[] {
+    return backends.flatMap(({ seen }) => seen.filter(({ headers }) => headers.upgrade).map(({ url }) => url));
+  }
+});
+
+const SWITCHING = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n";
+
+describe("a 101 that nobody asked for", () => {
+  const lb = loadBalancer();
+
+  it.each([
+    ["a GET", { method: "GET" }],
+    ["a POST", { method: "POST", body: "x" }],
+    ["a HEAD", { method: "HEAD" }],
+    ["a POST that asks for a WebSocket, which only a GET can", { method: "POST", body: "x", headers: UPGRADE }],
+    ["a GET that asks for another protocol", { method: "GET", headers: { Connection: "Upgrade", Upgrade: "h2c" } }],
+  ])("is a failure, and the request goes elsewhere: %s", async (_, options) => {
+    for (const upgrade of ["Upgrade: websocket\r\n", "Upgrade: h2c\r\n", ""]) {
+      let asked = 0;
+      lb.cf.onRequest = ({ socket }) => {
+        asked++;
+        socket.write(`${SWITCHING}${upgrade}\r\n`);
+      };
+      const { status } = await lb.worker.fetch("/", boundTo("cf", options));
+      expect(status).toBe(200);
+      expect(asked).toBeGreaterThan(0);
+    }
+    expect(changesOf(lb, "cf")).toEqual([]);
+  });
+
+  it("is answered 502 where every backend sends one, and their connections are let go", async () => {
+    for (const backend of lb.backends) {
+      backend.onRequest = ({ socket }) => void socket.write(`${SWITCHING}Upgrade: websocket\r\n\r\n`);
+    }
+    for (let i = 0; i < 5; i++) expect((await lb.worker.fetch("/")).status).toBe(502);
+    for (const backend of lb.backends) backend.onRequest = undefined;
+    expect((await lb.worker.fetch("/")).status).toBe(200);
+    for (const id of IDS) expect(changesOf(lb, id)).toEqual([]);
+  });
 });
