@@ -211,9 +211,14 @@ describe("a redirect", () => {
     },
   );
 
-  it("to the backend's own origin without a scheme leads to the public domain", async () => {
-    expect(await locationOf(`//127.0.0.1:${lb.cf.port}/x`)).toBe(`https://${PRIMARY_DOMAIN}/x`);
-  });
+  it.each(["http:", "https:", "HTTP:", ""])(
+    "to the backend's own host leads to the public domain, with its own port, the scheme's or none: %j",
+    async (scheme) => {
+      for (const port of ["", `:${lb.cf.port}`, scheme === "https:" ? ":443" : ":80"]) {
+        expect(await locationOf(`${scheme}//127.0.0.1${port}/x?y#z`), port).toBe(`https://${PRIMARY_DOMAIN}/x?y#z`);
+      }
+    },
+  );
 
   it.each(["", "/", "?q=1", "/?url=http://127.0.0.1/"])(
     "to the backend's own origin keeps what follows it: %j",
@@ -230,7 +235,8 @@ describe("a redirect", () => {
     "#only-fragment",
     "https://cinema.example.net/film.mkv?token=%2F%2f",
     "//cinema.example.net/film",
-    "http://127.0.0.1/other-port",
+    "http://127.0.0.1:1/another-port",
+    "https://127.0.0.1:80/the-other-scheme's-port",
     "stremio:///detail/movie/tt0111161",
     "magnet:?xt=urn:btih:0",
     "http://[broken",
@@ -242,10 +248,30 @@ describe("a redirect", () => {
     expect(await locationOf(`${lb.duck.url}/x`)).toBe(`${lb.duck.url}/x`);
   });
 
-  it("to a host that only begins like the backend's is left alone", async () => {
-    for (const location of [`${lb.cf.url}.evil.example.net/`, `${lb.cf.url}@evil.example.net/`]) {
+  it("that only looks like one to the backend's host is left alone", async () => {
+    const host = `127.0.0.1:${lb.cf.port}`;
+    for (const location of [
+      `http://${host}.evil.example.net/`,
+      `http://127.0.0.1.evil.example.net:${lb.cf.port}/`,
+      `http://${host}@evil.example.net/`,
+      `http://user@${host}/`,
+      `http://user:password@${host}/`,
+      `http://@${host}/`,
+      `http://${host}\\@evil.example.net/`,
+      `http://${host}\\x`,
+      `http:\\\\${host}/`,
+      `/\\${host}/`,
+      `http:/${host}/`,
+      `http:${host}/`,
+      `ftp://${host}/`,
+      `http://127.0.0.1:${lb.cf.port}0/`,
+    ]) {
       expect(await locationOf(location)).toBe(location);
     }
+  });
+
+  it("of a status that is no redirect is left alone", async () => {
+    expect(await locationOf(`${lb.cf.url}/x`, 200)).toBe(`${lb.cf.url}/x`);
   });
 
   async function locationOf(location: string, status = 302): Promise<string | undefined> {
