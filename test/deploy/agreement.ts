@@ -51,7 +51,11 @@ function judgeBaseUrls(statuses: readonly Aiostreams[], publicOrigin: string): L
         baseUrl === undefined
           ? "has no BASE_URL"
           : `its BASE_URL is ${originOnly(baseUrl)}, which is not the Worker's address`;
-      return wrong(id, found, `Set BASE_URL=${publicOrigin} on ${id}, and start it again.`);
+      return wrong(
+        id,
+        found,
+        `Set BASE_URL=${publicOrigin} on ${id}, and start it again: else its players go past the Worker.`,
+      );
     });
   const right = statuses.filter(isRight);
   return right.length > 0 ? [ok(undefined, `BASE_URL is ${publicOrigin} on ${idsOf(right)}`), ...lines] : lines;

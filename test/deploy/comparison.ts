@@ -69,12 +69,15 @@ function judgeReply(reply: Reply, what: string, backend: DeployedBackend, { made
     const found = isMaker
       ? "does not know the user that it has just made: it has more than one database"
       : `does not know the user that ${madeBy.id} has just made: another database`;
-    const todo = `Set the same DATABASE_URI on ${both}, then run this again: SECRET_KEY can only be compared on one database.`;
+    const todo = `Set the same DATABASE_URI on ${both}: that of the database that holds your users. Then run this again, for SECRET_KEY can only be compared on one database.`;
     return { line: wrong(id, found, todo), isKnown: false };
   }
   if (code === "ENCRYPTION_ERROR") {
     const found = `knows the user that ${madeBy.id} has just made, but cannot decrypt it: another SECRET_KEY`;
-    return { line: wrong(id, found, `Set the same SECRET_KEY on ${both}.`), isKnown: true };
+    return {
+      line: wrong(id, found, `Set the same SECRET_KEY on ${both}: the one that your users were made with.`),
+      isKnown: true,
+    };
   }
   if (reply.status !== 200 || Object.keys(reply.json).length === 0) {
     const found = `asked for ${what}, it answers ${answerInWords(reply)}: not compared`;

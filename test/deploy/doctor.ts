@@ -14,7 +14,7 @@ import { askWhetherUp } from "./up.ts";
 import { listed } from "./words.ts";
 
 /** One Ctrl-C may come twice: from the terminal, and passed on by npm. */
-const SAME_SIGNAL_MS = 500;
+const SAME_SIGNAL_MS = 1_000;
 /** Node gives one address of a host 250 ms, too little for a backend on the other side of the world. */
 const CONNECT_ATTEMPT_MS = 3_000;
 
@@ -165,25 +165,24 @@ class Doctor {
   /** The first Ctrl-C ends the questions and deletes the throwaway user; a second one ends the program as it is. */
   #listenForSignals(): void {
     let firstMs: number | undefined;
-    const interrupt = () => {
+    const onSignal = () => {
       const nowMs = performance.now();
-      if (firstMs === undefined) {
-        firstMs = nowMs;
-        if (this.#left.length > 0)
+      firstMs ??= nowMs;
+      if (!this.#interrupted.signal.aborted) {
+        if (this.#left.length > 0) {
           console.error("\nInterrupted. Deleting the throwaway user first (Ctrl-C once more leaves it behind)…");
+        }
         this.#interrupted.abort();
       } else if (nowMs - firstMs > SAME_SIGNAL_MS) {
-        for (const { uuid, backend } of this.#left) {
-          console.error(
-            `The throwaway user ${uuid ?? "(its uuid is not known)"} may be left in the database of ${backend}.`,
-          );
+        for (const { uuid = "(its uuid is not known)", backend } of this.#left) {
+          console.error(`The throwaway user ${uuid} may be left in the database of ${backend}.`);
         }
         process.exit(2);
       }
     };
-    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, interrupt);
-    // A pipe that nobody reads any more is no reason to leave a user behind.
-    process.stdout.on("error", interrupt);
+    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, onSignal);
+    // A pipe or a terminal that is gone ends the questions too, but nothing keeps the user from being deleted.
+    process.stdout.on("error", () => this.#interrupted.abort());
     process.stderr.on("error", () => {});
   }
 }

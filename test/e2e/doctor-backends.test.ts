@@ -80,14 +80,6 @@ describe.concurrent("a backend that is not there", () => {
     expect(linesOf(report, { about: "koyeb" })[0]?.found).toContain("its certificate is self-signed");
   });
 
-  it("has no certificate, for it speaks plain HTTP", async () => {
-    await using world = await World.start();
-    await world.replace("koyeb", null);
-    const [line] = linesOf(await world.report(), { about: "koyeb" });
-    expect(line).toMatchObject({ kind: "wrong", found: "it does not speak TLS on port 443" });
-    expect(line?.todo).toContain('write BACKEND_KOYEB = "http://koyeb.films.test" in wrangler.toml');
-  });
-
   it("has a certificate that ends in less than 14 days: that is no fault yet", async () => {
     await using world = await World.start();
     await world.replace("duck", world.authority.issue([hostOf("duck")], 9.5));
@@ -153,7 +145,7 @@ describe.concurrent("a backend that is not up", () => {
   });
 });
 
-describe.concurrent("backends that say different things of themselves", () => {
+describe("backends that say different things of themselves", () => {
   it("have different versions: says which has which", async () => {
     await using world = await World.start();
     world.backends.koyeb.settings.version = "2.32.1";
@@ -171,7 +163,11 @@ describe.concurrent("backends that say different things of themselves", () => {
     world.backends.koyeb.settings.baseUrl = "https://koyeb.films.test";
     const report = await world.report();
     expect(linesOf(report, { kind: "wrong" })).toMatchObject([
-      { about: "cf", found: "has no BASE_URL", todo: `Set BASE_URL=https://${DOMAIN} on cf, and start it again.` },
+      {
+        about: "cf",
+        found: "has no BASE_URL",
+        todo: `Set BASE_URL=https://${DOMAIN} on cf, and start it again: else its players go past the Worker.`,
+      },
       {
         about: "duck",
         found: `its BASE_URL is "https://${DOMAIN}" with a path behind it, which is not the Worker's address`,
@@ -181,7 +177,7 @@ describe.concurrent("backends that say different things of themselves", () => {
   });
 });
 
-describe.concurrent("backends that are no AIOStreams", () => {
+describe("backends that are no AIOStreams", () => {
   it("are not compared when none of them is: another application behind the Worker is no fault", async () => {
     await using world = await World.start();
     for (const id of IDS) {

@@ -67,15 +67,16 @@ describe.concurrent("a backend that dies halfway", () => {
   });
 });
 
-describe.concurrent("Ctrl-C", () => {
+describe("Ctrl-C", () => {
   it("after the user was made deletes it first", async () => {
     await using world = await World.start();
     world.backends.koyeb.settings.instead = ({ url }) => url === USER;
     const doctor = await world.start();
     await until("koyeb is asked", () => world.backends.koyeb.seen.includes(`GET ${USER}`));
     expect(world.database.size).toBe(1);
-    // As it comes by way of npm: from the terminal, and from npm once more.
+    // As it may come by way of npm: from the terminal, and from npm once more.
     doctor.child.kill("SIGINT");
+    await until("the first one has come", () => doctor.errors.includes("Interrupted."));
     doctor.child.kill("SIGINT");
     expect(await doctor.ended()).toBe(2);
     expect(world.database.size).toBe(0);
@@ -128,6 +129,17 @@ describe.concurrent("Ctrl-C", () => {
     expect(await doctor.ended()).toBe(2);
     const [uuid] = world.database.keys();
     expect(doctor.errors).toContain(`The throwaway user ${uuid} may be left in the database of cf.`);
+  });
+
+  it("on a pipe that nobody reads any more deletes the user too", async () => {
+    await using world = await World.start();
+    world.backends.koyeb.settings.instead = ({ url }) => {
+      if (url === USER) doctor.child.stdout?.destroy();
+      return false;
+    };
+    const doctor = await world.start();
+    expect(await doctor.ended()).toBe(2);
+    expect(world.database.size).toBe(0);
   });
 
   it("before the user was made makes none", async () => {

@@ -22,7 +22,7 @@ async function deployed(): Promise<World> {
   return world;
 }
 
-describe.concurrent("the public address", () => {
+describe("the public address", () => {
   it("answers that its variables are wrong: nothing more can be learnt of it", async () => {
     await using world = await deployed();
     world.worker.instead = (_, response) => {
@@ -128,7 +128,7 @@ describe.concurrent("the public address", () => {
   });
 });
 
-describe.concurrent("--url", () => {
+describe("--url", () => {
   it("asks a Worker under wrangler dev, by way of plain HTTP", async () => {
     await using world = await World.start();
     for (const id of IDS) {
@@ -149,6 +149,15 @@ describe.concurrent("--url", () => {
       { kind: "ok", about: "session", found: expect.stringContaining("the cookie holds") },
       { kind: "skipped", about: "redirect" },
       { kind: "ok", about: "status page", found: "it answers; backends on it: 3" },
+    ]);
+  });
+
+  it("with a name that does not exist is a fault, for somebody has said that the Worker is there", async () => {
+    await using world = await World.start();
+    const report = await world.report(["--url", "http://nowhere.test:8787"]);
+    expect(report.code).toBe(1);
+    expect(complaints(report)).toMatchObject([
+      { kind: "wrong", found: "the name nowhere.test does not exist", todo: "Correct --url." },
     ]);
   });
 
@@ -182,8 +191,10 @@ async function wranglerDev(vars: World["vars"]): Promise<AsyncDisposable & { url
     });
   }
   const url = () => /Ready on (http:\/\/\S+:\d+)/.exec(output)?.[1] ?? "";
-  await until("wrangler dev is ready", () => url() !== "" || child.exitCode !== null, START_TIMEOUT_MS).catch(() => {});
-  if (url() === "") throw new Error(`wrangler dev did not start:\n${output}`);
+  const isAnswering = async () => (await fetch(`${url()}/api/v1/health`).catch(() => undefined))?.ok === true;
+  const isDone = async () => child.exitCode !== null || (url() !== "" && (await isAnswering()));
+  await until("wrangler dev answers", isDone, START_TIMEOUT_MS).catch(() => {});
+  if (!(await isAnswering())) throw new Error(`wrangler dev did not start:\n${output}`);
   return {
     url: url(),
     [Symbol.asyncDispose]: async () => {

@@ -4,7 +4,7 @@ import { ADDON_PASSWORD, IDS, linesOf, userLines, World } from "./doctor-world.t
 
 const USER = "/api/v1/user";
 
-describe.concurrent("backends that do not share", () => {
+describe("backends that do not share", () => {
   it("have another database: says which, and what to set where", async () => {
     await using world = await World.start();
     world.backends.koyeb.settings.database = new Map();
@@ -14,7 +14,7 @@ describe.concurrent("backends that do not share", () => {
       {
         about: "koyeb",
         found: "does not know the user that cf has just made: another database",
-        todo: "Set the same DATABASE_URI on cf and koyeb, then run this again: SECRET_KEY can only be compared on one database.",
+        todo: "Set the same DATABASE_URI on cf and koyeb: that of the database that holds your users. Then run this again, for SECRET_KEY can only be compared on one database.",
       },
     ]);
     expect(userLines(report)).toContainEqual(
@@ -32,7 +32,7 @@ describe.concurrent("backends that do not share", () => {
       {
         about: "duck",
         found: "knows the user that cf has just made, but cannot decrypt it: another SECRET_KEY",
-        todo: "Set the same SECRET_KEY on cf and duck.",
+        todo: "Set the same SECRET_KEY on cf and duck: the one that your users were made with.",
       },
     ]);
     expect(world.database.size).toBe(0);
@@ -86,7 +86,7 @@ describe.concurrent("backends that do not share", () => {
   });
 });
 
-describe.concurrent("the rate limit", () => {
+describe("the rate limit", () => {
   it("is waited for, not failed on", async () => {
     await using world = await World.start();
     const shared = new RateLimit();
@@ -114,7 +114,7 @@ describe.concurrent("the rate limit", () => {
   });
 });
 
-describe.concurrent("the add-on password", () => {
+describe("the add-on password", () => {
   it("is asked for and not known: the question is skipped, and says how to have it asked", async () => {
     await using world = await World.start();
     for (const id of IDS) world.backends[id].settings.addonPassword = ADDON_PASSWORD;

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { compareStatuses } from "../deploy/agreement.ts";
 import { type Answer, retryAfterMs } from "../deploy/ask.ts";
 import type { DeployedBackend } from "../deploy/deployment.ts";
-import { judgeAnswer, judgeStatusPage } from "../deploy/public-words.ts";
+import { judgeAnswer, judgeRedirect, judgeStatusPage } from "../deploy/public-words.ts";
 import { reachedInWords } from "../deploy/reach.ts";
 import type { Aiostreams } from "../deploy/status.ts";
 import { healthInWords } from "../deploy/up.ts";
@@ -111,6 +111,34 @@ describe("what backends say of themselves", () => {
   it("cannot paint the terminal", () => {
     const [line] = compareStatuses([said("cf", { version: "\u001b[31m2.33\u202e\n" })], undefined);
     expect(line?.found).toBe('AIOStreams "?[31m2.33??" (commit f36d0f9) on cf');
+  });
+});
+
+describe("plain HTTP", () => {
+  const redirect = (status: number, location: string) => ({ ...answer(status), headers: new Headers({ location }) });
+
+  it.each([
+    {
+      reply: redirect(301, "https://films.test/x"),
+      kind: "ok",
+      found: "plain HTTP is redirected to https://films.test (301)",
+    },
+    {
+      reply: redirect(308, "https://films.test"),
+      kind: "ok",
+      found: "plain HTTP is redirected to https://films.test (308)",
+    },
+    {
+      reply: redirect(301, "https://films.test.evil"),
+      kind: "wrong",
+      found: "plain HTTP answers 301 and does not lead to",
+    },
+    { reply: answer(200), kind: "wrong", found: "plain HTTP answers 200 and does not lead to https://films.test" },
+    { reply: { code: "ECONNREFUSED" }, kind: "wrong", found: "plain HTTP is not answered (ECONNREFUSED)" },
+    { reply: { code: "INTERRUPTED" }, kind: "skipped", found: "not answered when you interrupted" },
+  ])("$kind: $found", ({ reply, kind, found }) => {
+    const line = judgeRedirect(reply, "https://films.test");
+    expect(line).toMatchObject({ kind, about: "redirect", found: expect.stringContaining(found) });
   });
 });
 

@@ -224,10 +224,14 @@ export function hostOf(id: Id): string {
   return `${id}.films.test`;
 }
 
-/** Waits until a condition holds; fails after half a minute. */
-export async function until(what: string, condition: () => boolean, timeoutMs = 30_000): Promise<void> {
+/** Waits until a condition holds; fails when that takes too long. */
+export async function until(
+  what: string,
+  condition: () => boolean | Promise<boolean>,
+  timeoutMs = 50_000,
+): Promise<void> {
   const deadlineMs = Date.now() + timeoutMs;
-  while (!condition()) {
+  while (!(await condition())) {
     if (Date.now() > deadlineMs) throw new Error(`still waiting until ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }

@@ -6,7 +6,7 @@ import { DOMAIN, hostOf, IDS, until, World } from "./doctor-world.ts";
 
 const ESCAPE = "\u001b[";
 
-describe.concurrent("the doctor, when all is well", () => {
+describe("the doctor, when all is well", () => {
   it("says so of each question, leaves no user, and ends with 0", async () => {
     await using world = await World.start();
     await world.deploy();
@@ -63,7 +63,7 @@ describe.concurrent("the doctor, when all is well", () => {
   });
 });
 
-describe.concurrent("the doctor at work", () => {
+describe("the doctor at work", () => {
   it("prints what it knows while it still waits for the rest", async () => {
     await using world = await World.start();
     world.backends.duck.settings.instead = (request) => request.url === "/api/v1/health";
@@ -109,7 +109,7 @@ describe.concurrent("the doctor at work", () => {
   });
 });
 
-describe.concurrent("wrangler.toml", () => {
+describe("wrangler.toml", () => {
   it("is judged as the preflight judges it, and what is right in it is asked all the same", async () => {
     await using world = await World.start();
     Object.assign(world.vars, {
@@ -152,7 +152,7 @@ describe.concurrent("wrangler.toml", () => {
   });
 });
 
-describe.concurrent("the command line", () => {
+describe("the command line", () => {
   it.each([
     { args: ["--fast"], answer: "--fast" },
     { args: ["films"], answer: "films" },
