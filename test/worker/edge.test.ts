@@ -89,6 +89,7 @@ describe("a request without TLS", () => {
     "/\\evil.example.net/",
     "/@evil.example.net/",
     "/.evil.example.net",
+    "/%2f%2fevil.example.net",
     "/a|b{c}'d",
     "/?next=//evil.example.net",
     "/%0d%0aLocation:%20https://evil.example.net",
@@ -142,8 +143,12 @@ describe("a configuration that cannot work", () => {
     MAX_RETRIES: "-1",
     BACKEND_TIMEOUT: "1.5",
     HEALTH_CHECK_PATH: "health",
+    HEALTH_CHECK_INTERVAL: 999,
     PROBE_AFTER: "",
+    SHARE_HEALTH: "maybe",
     RETRY_NON_IDEMPOTENT: 1,
+    STATUS_PATH: "s3cr3t-status",
+    SERVED_BY_HEADER: "Content-Length",
   };
 
   async function withWorker<T>(vars: Record<string, string | number | boolean>, use: (worker: Worker) => Promise<T>) {
@@ -169,7 +174,9 @@ describe("a configuration that cannot work", () => {
   it("is answered without what was found, which stands in the log", async () => {
     await withWorker(BAD, async (worker) => {
       const answer = await worker.fetch("/");
-      for (const found of ["internal", "yes", "a b", "soon", "-1", "1.5"]) expect(answer.text).not.toContain(found);
+      for (const found of ["internal", "yes", "a b", "soon", "-1", "1.5", "maybe", "s3cr3t"]) {
+        expect(answer.text).not.toContain(found);
+      }
       await until("it is logged", () => worker.log.length > 0);
       expect(worker.log[0]).toMatchObject({ event: "bad_configuration" });
       expect(worker.log[0]?.faults).toContainEqual({
@@ -178,8 +185,28 @@ describe("a configuration that cannot work", () => {
         found: "-1",
       });
       expect(worker.log[0]?.faults).toContainEqual(
-        expect.objectContaining({ variable: "BACKEND_CF", found: "one.internal.example.com/path" }),
+        expect.objectContaining({
+          variable: "BACKEND_CF",
+          found: expect.stringMatching(/^one\.internal\.example\.com\/?…$/),
+        }),
       );
+    });
+  });
+
+  it("is logged without credentials, without a path that may be a user's, and without the status page's address", async () => {
+    const vars = {
+      BACKEND_CF: "https://user:hunter2@one.internal.example.com/stremio/hunter2",
+      BACKEND_DUCK: "two.internal.example.com/?key=hunter2",
+      BACKEND_KOYEB: "user:hunter2@three.internal.example.com weight=0",
+      STATUS_PATH: "hunter2",
+    };
+    await withWorker(vars, async (worker) => {
+      const { status, text } = await worker.fetch("/");
+      expect(status).toBe(500);
+      for (const variable of Object.keys(vars)) expect(text).toMatch(new RegExp(`^${variable} `, "m"));
+      await until("it is logged", () => worker.log.length > 0);
+      expect(worker.output).toContain("two.internal.example.com");
+      expect(text + worker.output).not.toContain("hunter2");
     });
   });
 
@@ -198,6 +225,26 @@ describe("a configuration that cannot work", () => {
       expect(status).toBe(500);
       expect(text).toMatch(/at least one backend/);
     });
+  });
+
+  it.each(["weight=0", "weight=101", "weight=1.5", "weight=2 weight=3", "down", "backup backup", "two.example.com"])(
+    "is one with an option like this behind a backend: %s",
+    async (options) => {
+      await withWorker({ BACKEND_CF: `one.example.com ${options}` }, async (worker) => {
+        const { status, text } = await worker.fetch("/");
+        expect(status).toBe(500);
+        expect(text).toMatch(/^BACKEND_CF may have these options/m);
+      });
+    },
+  );
+
+  it("is one of nothing but backups", async () => {
+    await withWorker(
+      { BACKEND_CF: "one.example.com backup", BACKEND_DUCK: "two.example.com backup" },
+      async (worker) => {
+        expect((await worker.fetch("/")).text).toMatch(/at least one backend must not be a backup/);
+      },
+    );
   });
 
   it("is one whose backend is the public domain itself", async () => {
