@@ -7,7 +7,8 @@ export default defineConfig({
       {
         // The modules, one by one, inside workerd.
         plugins: [cloudflareTest({ wrangler: { configPath: "./wrangler.toml" } })],
-        test: { name: "unit", include: ["test/unit/**/*.test.ts"] },
+        // They share nothing but modules, which hold no state.
+        test: { name: "unit", include: ["test/unit/**/*.test.ts"], isolate: false },
       },
       {
         // The whole Worker inside workerd, against real servers.

@@ -117,12 +117,12 @@ const BACKEND_PREFIX = "BACKEND_";
 
 /** Whether the name is that of a backend: `BACKEND_<NAME>`, but not a setting that happens to begin like one. */
 export function isBackendVariable(name: string): boolean {
-  return name.startsWith(BACKEND_PREFIX) && !(name in VARIABLES);
+  return name.startsWith(BACKEND_PREFIX) && !Object.hasOwn(VARIABLES, name);
 }
 
 /** Whether the Worker reads a variable of this name. */
 export function isKnownVariable(name: string): boolean {
-  return name in VARIABLES || isBackendVariable(name);
+  return Object.hasOwn(VARIABLES, name) || isBackendVariable(name);
 }
 
 /**
@@ -200,7 +200,7 @@ function shown(variable: string, found: unknown): string | undefined {
   if (typeof found === "object") return "object";
   const text = found === undefined ? undefined : String(found).replace(/^(\w+:\/\/)?.*@/s, "$1…@");
   const isPath = variable === "HEALTH_CHECK_PATH";
-  return isPath ? text : text?.replace(/([^/:]\/|[?#])\S+/, "$1…");
+  return isPath ? text : text?.replace(/([^/:]\/|[?#])\S+/g, "$1…");
 }
 
 function variable<const Key extends string, T>(

@@ -134,7 +134,8 @@ export interface CheckTimes {
 
 /** Whether a check is due now that a request passes. `isAsleep`: a backup that does not serve, which is left alone. */
 export function isCheckDue(known: BackendHealth, nowMs: number, times: CheckTimes, isAsleep: boolean): boolean {
-  if (known.isHinted) return true;
+  const isLost = known.checkLeaseUntilMs !== NEVER && !isCheckUnderWay(known, nowMs);
+  if (known.isHinted || isLost) return true;
   const { finding, failingUntilMs, unansweredSinceMs, lastLifeMs, checkStartedMs } = known;
   // A client that left took its attempt along, but the silence of the backend is known.
   const isSilent = unansweredSinceMs > lastLifeMs && nowMs - unansweredSinceMs >= times.probeAfterMs;
@@ -186,16 +187,12 @@ export function takeFinding(
  * of the question, since the backend may have come back while the check waited in vain.
  */
 export function compareFindings(a: Finding, b: Finding): number {
-  return evidenceMs(a) - evidenceMs(b) || a.atMs - b.atMs || rank(a) - rank(b);
+  // Whatever decides between findings of one moment: in whatever order they are merged, the same one is left.
+  return evidenceMs(a) - evidenceMs(b) || JSON.stringify(a).localeCompare(JSON.stringify(b));
 }
 
 function evidenceMs({ result, atMs, tookMs }: Finding): number {
   return result === "good" ? atMs : atMs - tookMs;
-}
-
-/** Decides between findings of one moment, so that in whatever order they are merged the same one is left. */
-function rank({ result, status }: Finding): number {
-  return CHECK_RESULTS.indexOf(result) * 1_000 + (status ?? 0);
 }
 
 /** An attempt at the backend begins. */

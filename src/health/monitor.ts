@@ -34,6 +34,9 @@ export interface Invocation {
 /** How long a lease on a check lasts: the check itself and what the runtime adds to it. */
 const CHECK_LEASE_MS = CHECK_TIMEOUT_MS + 1_000;
 
+/** How many checks one passing request may begin, so that its own failures can still have theirs. */
+const CHECKS_MAX = 6;
+
 /** How often an isolate reads what others have found, at most. */
 const READ_EVERY_MS = 2_000;
 
@@ -50,9 +53,11 @@ const READ_WAIT_MS = 1_000;
 export function tend(invocation: Invocation): void {
   const { config, health } = invocation;
   const nowMs = Date.now();
+  let begun = 0;
   for (const backend of config.backends) {
     const known = healthOf(health, backend.id);
     if (mayCheck(known, nowMs) && isCheckDue(known, nowMs, config, isAsleep(backend, invocation))) {
+      if (++begun > CHECKS_MAX) break;
       invocation.ctx.waitUntil(checkNow(backend, known, invocation));
     }
   }
@@ -87,11 +92,13 @@ export function isAsleep(backend: Backend, { config, health }: Pick<Invocation, 
 /** Makes a check of a backend due: now, or as soon as one may begin. */
 export function hint(backend: Backend, invocation: Invocation): void {
   const known = healthOf(invocation.health, backend.id);
-  known.isHinted = true;
-  invocation.ctx.waitUntil(checkWhenAllowed(backend, known, invocation));
+  // One waits for all; if the runtime cancels it, the check is left to the next request.
+  if (!known.isHinted) {
+    known.isHinted = true;
+    invocation.ctx.waitUntil(checkWhenAllowed(backend, known, invocation));
+  }
 }
 
-/** Another invocation may begin the check that several wait for; if all of them are cancelled, it is left to the next request. */
 async function checkWhenAllowed(backend: Backend, known: BackendHealth, invocation: Invocation): Promise<void> {
   while (known.isHinted) {
     if (mayCheck(known, Date.now())) return checkNow(backend, known, invocation);

@@ -64,7 +64,7 @@ export function parseEntry(text: string, config: Config, nowMs: number): Map<str
   try {
     const { findings } = JSON.parse(text);
     for (const { id } of config.backends) {
-      const finding = Object.hasOwn(findings, id) ? parseFinding(findings[id], nowMs) : undefined;
+      const finding = parseFinding(findings[id], nowMs);
       if (finding) read.set(id, finding);
     }
   } catch {

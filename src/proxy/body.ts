@@ -45,6 +45,8 @@ export class BodyHolder {
     const nowMs = Date.now();
     if (this.#all.bytes + bytes > HELD_BYTES_MAX) forgetLost(this.#all, nowMs);
     if (this.#all.bytes + bytes > HELD_BYTES_MAX) return false;
+    // Given up for lost: what it held is no longer counted.
+    if (!this.#all.holdings.has(this.#own)) this.#own.bytes = 0;
     this.#all.holdings.add(this.#own);
     this.#all.bytes += bytes;
     this.#own.bytes += bytes;

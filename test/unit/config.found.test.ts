@@ -61,6 +61,7 @@ describe("what was found in a wrong variable", () => {
     `https://a.example.net/${SECRET} weight=2`,
     `https://a.example.net/x,https://b.example.net/${SECRET}`,
     `https://[2001:db8::1]/${SECRET}`,
+    `https://a.example.net/x https://b.example.net/${SECRET}`,
   ])("holds no path, which may be a user's: %s", (value) => {
     expect(saidOf({ BACKEND_A: value })).not.toContain(SECRET);
     expect(saidOf({ PRIMARY_DOMAIN: value })).not.toContain(SECRET);

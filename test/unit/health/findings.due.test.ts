@@ -7,6 +7,7 @@ import {
   endCheck,
   isCheckDue,
   mayCheck,
+  outdone,
   sent,
   takeFinding,
 } from "../../../src/health/findings.ts";
@@ -154,5 +155,21 @@ describe("silence", () => {
   it("is measured by PROBE_AFTER", () => {
     sent(known, 5_000);
     expect(dueFrom(5_000, { ...TIMES, probeAfterMs: 250 })).toBe(5_250);
+  });
+});
+
+describe("a check that was lost is due again", () => {
+  beforeEach(() => take("good", 1_000));
+
+  it("though a hint led to it, and that hint is spent", () => {
+    known.isHinted = true;
+    beginCheck(known, 2_000, 4_000);
+    expect(dueFrom(2_000, NEVER_BY_AGE)).toBe(6_000);
+  });
+
+  it("though it was to bring back a backend that is out for its failures", () => {
+    for (const client of "vwxyz") outdone(known, client, 2_000, 30_000);
+    beginCheck(known, 32_000, 4_000);
+    expect(dueFrom(32_000, NEVER_BY_AGE)).toBe(36_000);
   });
 });

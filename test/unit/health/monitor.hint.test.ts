@@ -33,6 +33,14 @@ describe("a hint", () => {
     expect(isDue()).toBe(false);
   });
 
+  it("leaves no crowd of invocations waiting, though it comes fifty times a second", async () => {
+    for (; world.nowMs < 3_000; await world.pass(20)) {
+      request();
+      hintNow();
+    }
+    expect(vi.getTimerCount()).toBeLessThan(20);
+  });
+
   it("wakes a backup that is asleep", () => {
     const spare = configWith({ SHARE_HEALTH: false, BACKEND_C: "c.example.net backup" });
     hint(backendOf(spare, "c"), invocationOf(spare, { health }));

@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { healthOf, isDown, newHealth, sent, takeFinding } from "../../../src/health/findings.ts";
-import { checkAll, tend } from "../../../src/health/monitor.ts";
+import { checkAll, hint, tend } from "../../../src/health/monitor.ts";
 import { Subrequests } from "../../../src/health/subrequests.ts";
-import { configWith, invocationOf } from "../sample.ts";
+import { backendOf, configWith, invocationOf } from "../sample.ts";
 import { found } from "./given.ts";
 import { bad, good, hanging, START_MS, World } from "./world.ts";
 
@@ -74,17 +74,29 @@ describe("a request that passes", () => {
     expect(world.checksOf("b.example.net")).toEqual([0, 11_000]);
   });
 
-  it("begins no more checks than it has subrequests for, and the next one begins the rest", async () => {
+  it("begins six checks at most, and leaves the rest to the next requests", async () => {
     const names = Array.from({ length: 30 }, (_, n) => `BACKEND_N${n}`);
     const more = Object.fromEntries(names.map((name, n) => [name, `n${n}.example.net`]));
     const many = configWith({ ...more, SHARE_HEALTH: false });
-    request(many);
-    await world.pass(1_000);
-    expect(world.checks.length).toBeLessThanOrEqual(23);
-    request(many);
-    await world.pass(1_000);
-    expect(world.checks).toHaveLength(33);
+    const counts: number[] = [];
+    for (let n = 0; n < 6; n++) {
+      request(many);
+      await world.pass(1_000);
+      counts.push(world.checks.length);
+    }
+    expect(counts).toEqual([6, 12, 18, 24, 30, 33]);
     expect(new Set(checkedHosts()).size).toBe(33);
+  });
+
+  it("leaves its own failures their check and what it finds its sharing, though many checks by age are due", async () => {
+    const more = Object.fromEntries(Array.from({ length: 30 }, (_, n) => [`BACKEND_N${n}`, `n${n}.example.net`]));
+    const many = configWith(more);
+    const invocation = invocationOf(many, { health: newHealth(START_MS) });
+    tend(invocation);
+    await world.pass(1_000);
+    hint(backendOf(many, "n9"), invocation);
+    await world.pass(1_000);
+    expect([world.writes > 0, world.checksOf("n9.example.net").length]).toEqual([true, 1]);
   });
 
   it("never has more connections waiting than the attempts leave free", async () => {

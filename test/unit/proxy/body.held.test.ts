@@ -83,6 +83,16 @@ describe("what an isolate holds of bodies", () => {
     expect([held.bytes, vi.getTimerCount()]).toEqual([10, 0]);
   });
 
+  it("counts a lost request anew when it takes more after all", () => {
+    const late = new BodyHolder(held);
+    late.take(1_000);
+    vi.advanceTimersByTime(30_000);
+    new BodyHolder(held).take(HELD_BYTES_MAX - 100);
+    late.take(50);
+    late.release();
+    expect(held.bytes).toBe(HELD_BYTES_MAX - 100);
+  });
+
   it("is the sum of what is held and never more than 32 MiB, whatever is taken and released", () => {
     const step = fc.record({ who: fc.nat(5), bytes: fc.nat(Math.floor(HELD_BYTES_MAX / 3)), releases: fc.boolean() });
     fc.assert(
