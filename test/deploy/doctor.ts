@@ -66,7 +66,7 @@ class Doctor {
       );
     } else if (deployment.complaints.length === 0) {
       const names = deployment.backends.map(({ id, isBackup }) => (isBackup ? `${id} (backup)` : id));
-      this.#say(ok(undefined, `nothing to mend in it; it names ${listed(names)}`));
+      this.#say(ok(undefined, `nothing is wrong in it; it names ${listed(names)}`));
     }
     return deployment;
   }

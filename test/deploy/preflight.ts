@@ -9,7 +9,7 @@ try {
   const { complaints } = await readDeployment(path);
   if (complaints.length > 0) {
     const list = complaints.map(({ variable, text, todo }) => `  - ${variable} ${text}. ${todo}`);
-    throw new Error(`Mend this in ${shortened(path)}:\n${list.join("\n")}`);
+    throw new Error(`Correct this in ${shortened(path)}:\n${list.join("\n")}`);
   }
 } catch (error) {
   console.error(`Nothing was deployed. ${(error as Error).message}`);

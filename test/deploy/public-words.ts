@@ -3,7 +3,7 @@ import { type Answer, isAnswer, type Reply } from "./ask.ts";
 import { type Line, ok, warning, wrong } from "./line.ts";
 import { listed, unanswered } from "./words.ts";
 
-const LOOK_ABOVE = "Mend what is said about the backends above.";
+const LOOK_ABOVE = "Correct what is said about the backends above.";
 const LOOK_AT_CLOUDFLARE =
   "Look in Cloudflare's dashboard whether the Worker has this custom domain, then npm run deploy.";
 const DEPLOY = "What is deployed differs from wrangler.toml: npm run deploy.";

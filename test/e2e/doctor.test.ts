@@ -16,7 +16,7 @@ describe("the doctor, when all is well", () => {
     expect(await doctor.ended(), doctor.output).toBe(0);
     expect(doctor.output).not.toMatch(/^ +[✗!]/m);
     for (const text of [
-      "✓ nothing to mend in it; it names cf, duck (backup) and koyeb.",
+      "✓ nothing is wrong in it; it names cf, duck (backup) and koyeb.",
       "✓ koyeb  koyeb.films.test is there, and its certificate is valid for 89 more days.",
       "✓ AIOStreams 2.33.2 (commit f36d0f9) on cf, duck and koyeb.",
       `✓ BASE_URL is https://${DOMAIN} on cf, duck and koyeb.`,
