@@ -1,18 +1,18 @@
 import { once } from "node:events";
-import { afterEach, beforeEach, describe, expect, inject, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Backend, type Echo, type Handler } from "../support/backend.ts";
 import { noise, pieces } from "../support/bytes.ts";
-import { boundTo, IDS, loadBalancer, SECRET } from "../support/fixture.ts";
+import { boundTo, IDS, loadBalancer } from "../support/fixture.ts";
 import { handshake, head, rawConnection, rawFetch } from "../support/raw-http.ts";
-import { inTime, until } from "../support/waiting.ts";
-import { type LogLine, PRIMARY_DOMAIN, Worker } from "../support/worker.ts";
+import { until } from "../support/waiting.ts";
+import { PRIMARY_DOMAIN } from "../support/worker.ts";
 
 const IP = "192.0.2.1";
 const SESSION_COOKIE = /^aiostreams_backend=(cf|duck|koyeb); Path=\/; HttpOnly; Secure; SameSite=Lax; Max-Age=86400$/;
 
 describe("what it keeps out", () => {
   const lb = loadBalancer();
-  /** A server that no variable names. */
+  /** A backend that no variable names. */
   let stranger: Backend;
   const strangerHost = () => `127.0.0.1:${stranger.port}`;
 
@@ -26,40 +26,7 @@ describe("what it keeps out", () => {
     await stranger.kill();
   });
 
-  it("redirects to its own host and to no other, whatever the path says", async () => {
-    const paths = [
-      "/",
-      "//evil.example/",
-      "/\\evil.example/",
-      "/@evil.example",
-      "/.evil.example",
-      "/%2f%2fevil.example",
-      "/?//evil",
-    ];
-    for (const path of paths) {
-      for (const method of ["GET", "POST"]) {
-        const { status, location = "" } = await rawFetch(lb.worker, method, path, { "Test-Scheme": "http" });
-        expect(status, path).toBe(method === "GET" ? 301 : 308);
-        expect(location, path).toBe(`https://${PRIMARY_DOMAIN}${path}`);
-        expect(new URL(location).host, path).toBe(PRIMARY_DOMAIN);
-      }
-    }
-  });
-
-  it("redirects nobody who came by another host name", async () => {
-    for (const host of [
-      "evil.example",
-      `evil.example#@${PRIMARY_DOMAIN}`,
-      `${PRIMARY_DOMAIN}.evil.example`,
-      strangerHost(),
-    ]) {
-      const { status, location } = await rawFetch(lb.worker, "GET", "/", { "Test-Scheme": "http", Host: host });
-      expect(status, host).toBe(421);
-      expect(location, host).toBeUndefined();
-    }
-  });
-
-  it("is led to no other server by a host header", async () => {
+  it("is led to no other backend by a host header", async () => {
     const headers = {
       Forwarded: `host=${strangerHost()}`,
       "X-Forwarded-Host": strangerHost(),
@@ -75,7 +42,7 @@ describe("what it keeps out", () => {
     expect(lb.backends.flatMap(({ seen }) => seen)).toHaveLength(1);
   });
 
-  it("is led to no server by a cookie that names none of its backends, and takes it for no cookie", async () => {
+  it("is led nowhere else by a cookie that names none of its backends, and takes it for no cookie", async () => {
     const own = await lb.servedBy({ ip: IP });
     const forged = [
       strangerHost(),
@@ -137,93 +104,10 @@ describe("what it keeps out", () => {
     expect(rewritten.text.match(/^set-cookie:.*$/gim)).toHaveLength(1);
     expect(rewritten.text).not.toMatch(/^x-injected/im);
   });
-
-  it("pins nobody to a backend that is down: the session moves on and waits for nothing", async () => {
-    await lb.cf.kill();
-    await lb.servedBy(boundTo("cf")); // Finds out that it is down.
-    await lb.cf.start();
-    lb.cf.mode = { kind: "hang" };
-    for (let i = 0; i < 5; i++) {
-      const answer = await inTime(
-        2_000,
-        "a request bound to a backend that is down",
-        lb.worker.fetch("/", boundTo("cf")),
-      );
-      expect(answer.status).toBe(200);
-      expect(["duck", "koyeb"]).toContain(answer.session);
-    }
-    expect(lb.cf.seen, "the backend that is down is not asked").toEqual([]);
-  });
-
-  it("goes by the address that Cloudflare saw, not by one that the client writes", async () => {
-    const own = await lb.servedBy({ ip: IP });
-    for (let i = 1; i <= 20; i++) {
-      const forged = `198.51.100.${i}`;
-      const { text } = await lb.worker.fetch("/", {
-        ip: IP,
-        headers: {
-          "X-Forwarded-For": forged,
-          "X-Real-IP": forged,
-          "True-Client-IP": forged,
-          Forwarded: `for=${forged}`,
-          "X-Client-IP": forged,
-        },
-      });
-      const { id, headers } = JSON.parse(text) as Echo;
-      expect(id).toBe(own);
-      expect(headers["x-forwarded-for"]).toBe(IP);
-      expect(headers["x-real-ip"]).toBe(IP);
-    }
-  });
-
-  it("passes on no address at all where Cloudflare named none", async () => {
-    const { text } = await lb.worker.fetch("/", { headers: { "X-Forwarded-For": "1.2.3.4", "X-Real-IP": "1.2.3.4" } });
-    const { headers } = JSON.parse(text) as Echo;
-    expect(headers["x-forwarded-for"]).toBeUndefined();
-    expect(headers["x-real-ip"]).toBeUndefined();
-  });
 });
 
 describe("what it keeps to itself", () => {
-  const lb = loadBalancer({ BACKEND_DOWN_TIME: 200, PROBE_AFTER: 100, BACKEND_TIMEOUT: 600 });
-
-  const secretive = (options = {}) =>
-    lb.worker.fetch(`/stremio/${SECRET}/manifest.json?key=${SECRET}`, {
-      method: "POST",
-      body: SECRET,
-      ...boundTo("cf", {
-        headers: {
-          Cookie: `aiostreams_backend=cf; a=${SECRET}`,
-          Authorization: SECRET,
-          "X-Secret": SECRET,
-          "CF-Ray": "ray",
-        },
-      }),
-      ...options,
-    });
-  const events = () => new Set(lb.worker.log.map(({ event }: LogLine) => event));
-
-  it("logs every event without path, query, header or body, and without a backend's address", async () => {
-    await lb.cf.kill();
-    expect((await secretive()).status).toBe(200);
-    await Promise.all([lb.duck.kill(), lb.koyeb.kill()]);
-    expect((await secretive()).status).toBe(502);
-    await Promise.all(lb.backends.map((backend) => backend.start()));
-    await until("the log tells of all events", async () => {
-      await secretive();
-      return ["ejected", "failover", "exhausted", "back"].every((event) => events().has(event));
-    });
-
-    const { output } = lb.worker;
-    expect(output).not.toContain(SECRET);
-    expect(output).not.toContain("/stremio");
-    for (const { port } of lb.backends) expect(output).not.toContain(String(port));
-    for (const line of lb.worker.log) {
-      for (const field of Object.keys(line)) {
-        expect(["event", "backend", "reason", "status", "attempt", "ray"]).toContain(field);
-      }
-    }
-  });
+  const lb = loadBalancer({ PROBE_AFTER: 100, BACKEND_TIMEOUT: 600 });
 
   it("names no backend's address in the session cookie or in an answer of its own", async () => {
     const names = () =>
@@ -248,42 +132,6 @@ describe("what it keeps to itself", () => {
     expect(unreachable).toMatch(/^HTTP\/1.1 502/);
     expect(unreachable).not.toMatch(names());
   });
-
-  it.each([520, 521, 522, 523, 524, 525, 526, 527, 530])("relays no error page of Cloudflare's: %i", async (status) => {
-    const page = `<title>${PRIMARY_DOMAIN} | ${status}</title> the host secret-backend.example is not reachable`;
-    for (const backend of lb.backends) backend.handler = (_, response) => void response.writeHead(status).end(page);
-    const answer = await lb.worker.fetch("/", { ip: IP });
-    expect(answer.status).toBe(502);
-    expect(answer.text).not.toContain("secret-backend");
-  });
-
-  it("rewrites a redirect that would tell a client the backend's address", async () => {
-    for (const backend of lb.backends) {
-      backend.handler = (_, response) =>
-        void response.writeHead(302, { Location: `${backend.url}/configure?a=1#b` }).end();
-    }
-    const { location, text } = await rawFetch(lb.worker, "GET", "/");
-    expect(location).toBe(`https://${PRIMARY_DOMAIN}/configure?a=1#b`);
-    for (const { port } of lb.backends) expect(text).not.toContain(String(port));
-  });
-});
-
-describe("a configuration that cannot work", () => {
-  it("is answered without what was found in it", async () => {
-    const worker = await Worker.start(inject("script"), {
-      BACKEND_CF: "https://user:hunter2@secret-backend.example/path",
-      BACKEND_TIMEOUT: "hunter2",
-    });
-    try {
-      const { status, text } = await worker.fetch("/");
-      expect(status).toBe(500);
-      expect(text).toContain("BACKEND_CF");
-      expect(text).toContain("BACKEND_TIMEOUT");
-      expect(text).not.toMatch(/hunter2|secret-backend/);
-    } finally {
-      await worker.stop();
-    }
-  });
 });
 
 describe("one client alone", () => {
@@ -306,36 +154,11 @@ describe("one client alone", () => {
     for (const id of IDS) expect(await lb.isUp(id)).toBe(true);
   }
 
-  it("evicts nobody by a URL that every backend answers with 500", async () => {
-    misbehave((_, response) => void response.writeHead(500).end());
-    for (let i = 0; i < 10; i++) expect((await lb.worker.fetch("/attack", attack)).status).toBe(500);
-    await expectHarmless();
-  });
-
-  it("evicts nobody by a URL that every backend answers with 503", async () => {
-    misbehave((_, response) => void response.writeHead(503).end());
-    for (let i = 0; i < 10; i++) expect((await lb.worker.fetch("/attack", attack)).status).toBe(503);
-    await expectHarmless();
-  });
-
-  it("gets a backend that answers only its own URL with 500 back at once for all others", async () => {
-    lb.cf.handler = (request, response) =>
-      void response.writeHead(request.url === "/attack" ? 500 : 200).end(JSON.stringify({ id: "cf" }));
-    expect((await lb.worker.fetch("/attack", attack)).status).toBe(200);
-    await until("the backend is back", () => lb.isUp("cf"), 2_000);
-  });
-
   it("evicts nobody by a URL that is slow for as long as it likes to wait", async () => {
     misbehave((_, response) => void setTimeout(() => response.end("late"), 500));
     const answers = await Promise.all(Array.from({ length: 5 }, () => lb.worker.fetch("/attack", attack)));
     expect(answers.map(({ text }) => text)).toEqual(Array(5).fill("late"));
     await expectHarmless();
-  });
-
-  it("gets every backend back at once for all others after a URL that no backend ever answers", async () => {
-    misbehave(() => {});
-    expect((await lb.worker.fetch("/attack", attack)).status).toBe(504);
-    for (const id of IDS) await until("the backend is back", () => lb.isUp(id), 2_000);
   });
 
   it("evicts nobody by hanging up before the answer", async () => {
