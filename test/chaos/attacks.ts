@@ -2,12 +2,13 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 
 /** The hung requests of this backend. */
 let hung: ServerResponse[] = [];
+let isOver = false;
 
 /** What a URL can do to the backend that it is asked of. */
 const ATTACKS = {
   "500": (_, response) => void response.writeHead(500).end(),
   "503": (_, response) => void response.writeHead(503).end(),
-  hang: (_, response) => void hung.push(response),
+  hang: (_, response) => void (isOver ? response.destroy() : hung.push(response)),
   reset: ({ socket }) => void socket.resetAndDestroy(),
   garbage: ({ socket }) => void socket.end("no HTTP at all\r\n\r\n"),
   "101": ({ socket }) =>
@@ -33,8 +34,9 @@ export function suffer(id: string, request: IncomingMessage, response: ServerRes
   return true;
 }
 
-/** In a backend: ends what hangs, so that it does not outlive the run by `BACKEND_TIMEOUT`. */
-export function releaseHung(): void {
-  for (const { socket } of hung) socket?.destroy();
+/** In a backend: ends what hangs and lets nothing hang any more, so that no request outlives the run by `BACKEND_TIMEOUT`. */
+export function endAttacks(): void {
+  isOver = true;
+  for (const response of hung) response.destroy();
   hung = [];
 }

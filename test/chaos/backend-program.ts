@@ -3,12 +3,16 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { Backend, type Mode } from "../support/backend.ts";
 import { obeyOrders } from "../support/backend-process.ts";
 import { sha256 } from "../support/hashing.ts";
-import { releaseHung, suffer } from "./attacks.ts";
+import { endAttacks, suffer } from "./attacks.ts";
 import { payloadOf } from "./payload.ts";
 import { breakStaleConnections } from "./stale.ts";
 
-/** `hold`: sends headers and half of the body; the rest follows with the next order. */
-export type Order = Mode | { readonly kind: "hold" };
+export type Order =
+  | Mode
+  /** Sends headers and half of the body; the rest follows with the next order. */
+  | { readonly kind: "hold" }
+  /** Is well, and no URL makes it hang any more. */
+  | { readonly kind: "peace" };
 
 let holding = false;
 let held: (() => void)[] = [];
@@ -18,10 +22,10 @@ breakStaleConnections(id);
 const backend = await new Backend(id, answer).start(Number(port));
 obeyOrders<Order>((order) => {
   holding = order.kind === "hold";
-  backend.mode = order.kind === "hold" ? { kind: "well" } : order;
+  if (order.kind === "peace") endAttacks();
+  backend.mode = order.kind === "hold" || order.kind === "peace" ? { kind: "well" } : order;
   for (const release of held) release();
   held = [];
-  releaseHung();
 });
 
 /** A POST gets its own body back, everything else the bytes that its query asks for. */

@@ -64,8 +64,7 @@ export async function storm({ seconds, seed, isSoak, vars, worker: path }: Optio
     ...clients.map((client) => client.run(untilMs)),
   ]);
 
-  // What hangs since an attack ends with an order.
-  await Promise.all(backends.map((backend) => backend.process.tell({ kind: "well" })));
+  await Promise.all(backends.map((backend) => backend.process.tell({ kind: "peace" })));
   await sleep(Number(settings.BACKEND_DOWN_TIME));
   const complaints = await aftermath(worker, log, before);
   if (isSoak) complaints.push(...leaksIn(usage));
