@@ -27,9 +27,15 @@ export class BackendProcess<Order extends object = Mode> {
     id: string,
     program = import.meta.filename,
   ): Promise<BackendProcess<Order>> {
-    const process = new BackendProcess<Order>(id, await freePort(), program);
-    await process.restart();
-    return process;
+    for (let triesLeft = 3; ; triesLeft--) {
+      const process = new BackendProcess<Order>(id, await freePort(), program);
+      try {
+        await process.restart();
+        return process;
+      } catch (error) {
+        if (triesLeft === 0) throw error; // Otherwise somebody else took its port at the same moment.
+      }
+    }
   }
 
   get url(): string {
