@@ -16,6 +16,7 @@ import {
   isCheckDue,
   isDown,
   mayCheck,
+  NEVER,
   takeFinding,
 } from "./findings.ts";
 import { readEntry, writeEntry } from "./shared.ts";
@@ -75,7 +76,7 @@ export async function checkAll(invocation: Invocation, maxAgeMs: number, waitMs:
   const nowMs = Date.now();
   const checks = config.backends.flatMap((backend) => {
     const known = healthOf(health, backend.id);
-    const isFresh = known.finding !== undefined && nowMs - known.finding.atMs < maxAgeMs;
+    const isFresh = nowMs - (known.finding?.atMs ?? NEVER) < maxAgeMs;
     if (isFresh || isAsleep(backend, invocation) || !mayCheck(known, nowMs)) return [];
     return [checkNow(backend, known, invocation)];
   });

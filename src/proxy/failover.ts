@@ -200,11 +200,11 @@ export class Failover {
     if (this.#inHand) discard(this.#inHand.response);
   }
 
-  #answered({ backend, number }: Attempt, response: Response): Served {
+  #answered({ backend }: Attempt, response: Response): Served {
     tellAnswered(this.#exchange, backend, response.status, this.#failed);
     this.#end();
     this.#drop();
-    return { response, backend, first: this.#first, attempts: Math.max(number, this.#attempts) };
+    return { response, backend, first: this.#first, attempts: this.#attempts };
   }
 
   #exhausted(): Served {

@@ -46,13 +46,13 @@ export function statusPage(snapshot: Snapshot, { nonce, refreshSeconds }: PageOp
 <h1 class="${mood}">${sign(mood)}${summary}</h1>
 <p>${
     refreshSeconds === undefined
-      ? html`Paused. <a href="?">Refresh by itself</a>`
+      ? html`Paused. <a href="?">Go on</a>`
       : html`Refreshes every ${refreshSeconds} s. <a href="?refresh=off">Pause</a>`
   } · <a href="?format=json">JSON</a></p>
 </header>
 <main>
 <h2>Backends</h2>
-<p>The bars show requests per minute. Failed ones hang below the line.</p>
+<p>Requests per minute; failed ones hang below the line.</p>
 <ul>${backends.map((backend) => backendCard(backend, isWeighted, scale))}</ul>
 <h2>This isolate</h2>
 <dl>${fact("Requests", count(isolate.requests))}${fact("Failovers", count(isolate.failovers))}${fact("Ejections", count(isolate.ejections))}${fact("WebSockets", count(isolate.webSockets))}${fact("Data centre", isolate.dataCentre || "unknown")}${fact("Running for", duration(isolate.ageSeconds))}</dl>
@@ -113,6 +113,7 @@ i{display:inline-block;width:1.5em;margin-right:.4em;border-radius:1em;backgroun
 p,dl,figcaption{font-size:.9rem}
 p,dt,figcaption{color:var(--soft)}
 ul,dl,li{display:grid;gap:.75rem}
+ul,main>dl{margin:.75rem 0}
 li,main>dl>div{border:1px solid #8886;border-radius:.75rem;padding:1rem}
 li dl{gap:.3rem;align-content:start}
 li dl div{display:grid;grid-template-columns:6rem 1fr}

@@ -85,9 +85,9 @@ describe("the status page in a browser", () => {
   it("can be paused, and goes on again", async () => {
     await open();
     await browser.page.getByRole("link", { name: "Pause" }).click();
-    await browser.page.getByRole("link", { name: "Refresh by itself" }).waitFor();
+    await browser.page.getByRole("link", { name: "Go on" }).waitFor();
     expect(new URL(browser.page.url()).search).toBe("?refresh=off");
-    await browser.page.getByRole("link", { name: "Refresh by itself" }).click();
+    await browser.page.getByRole("link", { name: "Go on" }).click();
     await browser.page.getByRole("link", { name: "Pause" }).waitFor();
   });
 
