@@ -129,7 +129,10 @@ export class CacheService {
   #read(key: string, response: ServerResponse): void {
     const { mode } = this;
     const hit = { "CF-Cache-Status": "HIT", "Content-Type": "application/json" };
-    if (mode.kind === "contents") return void response.writeHead(200, hit).end(mode.text);
+    if (mode.kind === "contents") {
+      // What was stored had a known length, or it would not have been taken.
+      return void response.writeHead(200, { ...hit, "Content-Length": Buffer.byteLength(mode.text) }).end(mode.text);
+    }
     if (mode.kind === "stall") return void response.writeHead(200, { ...hit, "Content-Length": 1_000 }).write("{");
     const entry = this.#entries.get(key);
     if (!entry || Date.now() >= entry.expiresMs) {

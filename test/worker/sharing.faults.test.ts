@@ -1,5 +1,4 @@
 import { describe, expect, it } from "vitest";
-import type { Echo } from "../support/backend.ts";
 import type { CacheMode } from "../support/cache-service.ts";
 import { DataCentre, type Passed, Traffic } from "../support/data-centre.ts";
 import { boundTo } from "../support/fixture.ts";
@@ -45,31 +44,31 @@ const MODES: Readonly<Record<string, CacheMode>> = {
 
 /** An isolate with a cache like this serves everybody as if there was none, and finds out itself what there is to find out. */
 async function expectUntroubled(dc: DataCentre, isolate: Worker): Promise<void> {
+  const ejections = () => isolate.log.filter(({ event }) => event === "ejected" || event === "back");
   const first = Traffic.begin(isolate, boundTo("cf"));
   await until("there is traffic", () => first.passed.length >= 5);
-  expectPrompt(await first.end(), ["cf"]);
-  expect(isolate.log).toEqual([]);
+  for (const { session } of expectPrompt(await first.end())) expect(session).toBeUndefined();
+  expect(ejections()).toEqual([]);
 
   await dc.cf.kill();
-  const answer = await isolate.fetch("/", boundTo("cf"));
-  expect(answer.status).toBe(200);
-  await until("cf is ejected", () => isolate.log.some(({ event }) => event === "ejected"));
+  expect((await isolate.fetch("/", boundTo("cf"))).status).toBe(200);
+  await until("cf is ejected", () => ejections().length > 0);
 
   await using later = Traffic.begin(isolate, boundTo("cf"));
   const sinceMs = Date.now();
   await until("it would have been read once more", () => Date.now() - sinceMs > ONE_READING_MS);
-  expectPrompt(await later.end(), ["duck", "koyeb"]);
-  expect(isolate.log.filter(({ event }) => event !== "failover")).toMatchObject([{ event: "ejected", backend: "cf" }]);
+  for (const { session } of expectPrompt(await later.end())) expect(session).toMatch(/duck|koyeb/);
+  expect(ejections()).toMatchObject([{ event: "ejected", backend: "cf" }]);
 }
 
-function expectPrompt(all: readonly Passed[], ids: readonly string[]): void {
+function expectPrompt(all: readonly Passed[]): readonly Passed[] {
   expect(all.length).toBeGreaterThan(0);
   for (const { status, text, tookMs } of all) {
     expect(status, text).toBe(200);
-    expect(ids).toContain((JSON.parse(text) as Echo).id);
     // Who waits for the cache waits for 5 s or for ever.
     expect(tookMs).toBeLessThan(5_000);
   }
+  return all;
 }
 
 describe.concurrent("nobody notices a cache", () => {
