@@ -31,8 +31,6 @@ export interface BackendHealth {
   finding: Finding | undefined;
   /** Whether another isolate made that finding. */
   isShared: boolean;
-  /** Whether this isolate shared it once more, since its first write was lost. */
-  isSharedAgain: boolean;
   /** Since when it has been down, or not down. */
   sinceMs: number;
   /** Whether something has happened since the last check began that calls for another one. */
@@ -46,18 +44,11 @@ export interface BackendHealth {
   unansweredSinceMs: number;
   /** Why it is out although its check may be good: when the first good check may bring it back. */
   failingUntilMs: number | undefined;
-  readonly row: FailureRow;
-  /** The clients that were answered last, and when; see `outdone`. */
-  answeredClient: string;
-  answeredMs: number;
-  otherClientAnsweredMs: number;
-}
-
-/** Failures without an answer below 500 in between. */
-interface FailureRow {
-  length: number;
-  /** Whose they are; `undefined` when they are of more than one client. */
-  client: string | undefined;
+  lastAnswerMs: number;
+  /** Whose requests failed since the last answer below 500, each failure in turn; no more than can decide. */
+  failedClients: string[];
+  /** When the clients that were answered last were answered, the latest last. */
+  readonly answeredMs: Map<string, number>;
 }
 
 export const NEVER = Number.NEGATIVE_INFINITY;
@@ -80,7 +71,6 @@ export function healthOf(health: Health, id: string): BackendHealth {
     known = {
       finding: undefined,
       isShared: false,
-      isSharedAgain: false,
       sinceMs: health.startedMs,
       isHinted: false,
       checkStartedMs: NEVER,
@@ -88,10 +78,9 @@ export function healthOf(health: Health, id: string): BackendHealth {
       lastLifeMs: NEVER,
       unansweredSinceMs: NEVER,
       failingUntilMs: undefined,
-      row: { length: 0, client: undefined },
-      answeredClient: "",
-      answeredMs: NEVER,
-      otherClientAnsweredMs: NEVER,
+      lastAnswerMs: NEVER,
+      failedClients: [],
+      answeredMs: new Map(),
     };
     health.backends.set(id, known);
   }
@@ -174,7 +163,6 @@ export function takeFinding(
   const wasDown = isDown(known);
   known.finding = finding;
   known.isShared = isShared;
-  known.isSharedAgain = false;
   if (finding.result === "good") {
     known.lastLifeMs = Math.max(known.lastLifeMs, finding.atMs);
     if (known.failingUntilMs !== undefined && finding.atMs >= known.failingUntilMs) known.failingUntilMs = undefined;
@@ -204,32 +192,42 @@ export function sent(known: BackendHealth, nowMs: number): void {
  * The backend answered a client below 500: a sign of life. Returns whether that calls for a check, since it is out.
  */
 export function answered(known: BackendHealth, client: string, nowMs: number): boolean {
+  const { answeredMs } = known;
   known.lastLifeMs = nowMs;
-  known.row.length = 0;
-  if (client !== known.answeredClient) {
-    known.otherClientAnsweredMs = known.answeredMs;
-    known.answeredClient = client;
-  }
-  known.answeredMs = nowMs;
+  known.lastAnswerMs = nowMs;
+  known.failedClients = [];
+  answeredMs.delete(client);
+  answeredMs.set(client, nowMs);
+  for (const oldest of answeredMs.keys()) if (answeredMs.size > FAILURES_IN_A_ROW) answeredMs.delete(oldest);
   if (known.failingUntilMs !== undefined) known.failingUntilMs = Math.min(known.failingUntilMs, nowMs);
   return isDown(known);
 }
 
 /**
- * An attempt at the backend failed, and another backend answered the same request below 500. Too many of these in a row
- * eject it for `downTimeMs`, although its check is good: a wrong `SECRET_KEY` fails everybody behind a good health route.
- * One client's own failures count only while the backend has answered nobody else lately: then nobody else is moved.
+ * An attempt at the backend failed at `failedMs`, and another backend answered the same request below 500. Too many of these in
+ * a row eject it for `downTimeMs`, although its check is good: a wrong `SECRET_KEY` fails everybody behind a good health route.
+ * They have to be of as many clients, unless the backend has answered nobody else lately: a few take it from no others.
  */
-export function outdone(known: BackendHealth, client: string, nowMs: number, downTimeMs: number): Change | undefined {
-  const { row } = known;
-  row.client = row.length === 0 || row.client === client ? client : undefined;
-  row.length++;
-  if (row.length < FAILURES_IN_A_ROW || known.failingUntilMs !== undefined) return undefined;
-  const otherMs = known.answeredClient === client ? known.otherClientAnsweredMs : known.answeredMs;
-  if (row.client !== undefined && nowMs - otherMs < ANSWER_COUNTS_MS) return undefined;
+export function outdone(
+  known: BackendHealth,
+  client: string,
+  failedMs: number,
+  nowMs: number,
+  downTimeMs: number,
+): Change | undefined {
+  // The other backend may have taken its time: an answer of this one came in between.
+  if (failedMs <= known.lastAnswerMs || known.failingUntilMs !== undefined) return undefined;
+  const { failedClients } = known;
+  if (failedClients.length < FAILURES_IN_A_ROW || !failedClients.includes(client)) failedClients.push(client);
+  if (failedClients.length < FAILURES_IN_A_ROW) return undefined;
+  const clients = new Set(failedClients);
+  const servesOthers = [...known.answeredMs].some(
+    ([other, answeredMs]) => !clients.has(other) && nowMs - answeredMs < ANSWER_COUNTS_MS,
+  );
+  if (servesOthers && clients.size < FAILURES_IN_A_ROW) return undefined;
   const wasDown = isDown(known);
   known.failingUntilMs = nowMs + downTimeMs;
-  row.length = 0;
+  known.failedClients = [];
   return changeSince(wasDown, known, nowMs);
 }
 

@@ -148,12 +148,10 @@ async function readShared(invocation: Invocation): Promise<void> {
     const known = healthOf(health, backend.id);
     const finding = shared?.get(backend.id);
     if (finding) reportChange(takeFinding(known, finding, Date.now(), true), backend, known, invocation);
-    if (known.isShared || !known.finding || known.isSharedAgain) continue;
     // Two isolates that write at the same moment overwrite each other: the cache has no compare-and-set.
-    const isLost = !finding || compareFindings(finding, known.finding) < 0;
-    if (!isLost || known.finding.atMs > startedMs - READ_WAIT_MS) continue;
-    known.isSharedAgain = true;
-    isOwnLost = true;
+    const own = known.isShared ? undefined : known.finding;
+    if (own && own.atMs < startedMs - READ_WAIT_MS && !(finding && compareFindings(finding, own) >= 0))
+      isOwnLost = true;
   }
   if (isOwnLost && subrequests.spend(1)) await subrequests.connected(() => writeEntry(config, health));
 }

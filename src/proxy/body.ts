@@ -12,7 +12,7 @@ const SMALL_BYTES = 16 * 1024;
 const FIRST_BUFFER_BYTES = 4 * 1024;
 
 /** For how long a holding counts without being renewed; the runtime may cancel its invocation at any time. */
-const LEASE_MS = 30_000;
+const LEASE_MS = 3_000;
 
 /** The bytes that one request holds. */
 interface Holding {
@@ -58,7 +58,7 @@ export class BodyHolder {
   renew(): void {
     this.#renewal ??= setInterval(() => {
       this.#own.leaseUntilMs = Date.now() + LEASE_MS;
-    }, LEASE_MS / 2);
+    }, LEASE_MS / 3);
   }
 
   release(): void {

@@ -31,21 +31,21 @@ export function beginAttempt(exchange: Exchange, backend: Backend, number: numbe
   return begin(exchange, backend, number, config.probeAfterMs, nowMs);
 }
 
-/** A backend answered below 500; those in `failed` did not answer the same request. */
+/** A backend answered below 500; those in `failed` failed at the same request, each at its moment. */
 export function tellAnswered(
   exchange: Exchange,
   backend: Backend,
   status: number,
-  failed: Iterable<Backend> = [],
+  failed: Iterable<readonly [Backend, number]> = [],
 ): void {
   const { client, config, counters, health } = exchange;
   const nowMs = Date.now();
   const key = clientKey(client.ip);
   if (status === 101) counters.webSockets++;
-  for (const other of failed) {
+  for (const [other, failedMs] of failed) {
     if (other === backend) continue;
     const known = healthOf(health, other.id);
-    reportChange(outdone(known, key, nowMs, config.downTimeMs), other, known, exchange);
+    reportChange(outdone(known, key, failedMs, nowMs, config.downTimeMs), other, known, exchange);
   }
   if (answered(healthOf(health, backend.id), key, nowMs)) hint(backend, exchange);
 }

@@ -40,14 +40,16 @@ export class Failover {
   readonly #exchange: Exchange;
   readonly #open: OpenAttempts;
   readonly #asked: AskedBackends = new Map();
-  readonly #failed = new Set<Backend>();
+  /** When each of them failed. */
+  readonly #failed = new Map<Backend, number>();
   readonly #lastResort: LastResort;
   readonly #isStreamed: boolean;
   /** Whether it must not be carried out twice on suspicion. */
   readonly #isCautious: boolean;
   #first: Backend | undefined;
   #attempts = 0;
-  #mayRetry: boolean;
+  /** Whether a failure may have had its effect, so that the request is not repeated. */
+  #isSpent = false;
   /** An answer that could be relayed, if nobody does better. */
   #inHand: { readonly response: Response; readonly backend: Backend } | undefined;
   #last: FailedAttempt | undefined;
@@ -60,7 +62,6 @@ export class Failover {
     this.#lastResort = new LastResort(exchange);
     this.#isStreamed = body instanceof ReadableStream;
     this.#isCautious = body !== null || (method !== "GET" && method !== "HEAD") || isWebSocketRequest(request);
-    this.#mayRetry = mayRetry(method, this.#isStreamed, undefined, exchange.config);
   }
 
   /** Takes over a first attempt that has failed, or that has no result yet. */
@@ -106,9 +107,15 @@ export class Failover {
     return next ? LOOK_FOR_FINDING_MS : LOOK_FOR_BACKEND_MS;
   }
 
+  /** Beside an attempt that is still open only what may be repeated after any failure is asked. */
   get #mayAsk(): boolean {
-    const { maxRetries } = this.#exchange.config;
-    return this.#attempts === 0 || (this.#mayRetry && this.#attempts <= maxRetries);
+    if (this.#attempts === 0) return true;
+    const isLeft = this.#attempts <= this.#exchange.config.maxRetries && !this.#isSpent;
+    return isLeft && (this.#open.size === 0 || this.#mayRetry(undefined));
+  }
+
+  #mayRetry(status: number | undefined): boolean {
+    return mayRetry(this.#exchange.request.method, this.#isStreamed, status, this.#exchange.config);
   }
 
   /** For how long an open attempt may be relied on, in ms; `undefined` when there is none. */
@@ -149,7 +156,7 @@ export class Failover {
     if (found) return found;
     if (this.#lastResort.isLooking(nowMs)) return "looking";
     const [blind] = down;
-    const hasUpFailed = [...this.#failed].some(({ id }) => !isDown(healthOf(health, id)));
+    const hasUpFailed = [...this.#failed.keys()].some(({ id }) => !isDown(healthOf(health, id)));
     // What a working backend has failed at is not worth a wait for one that is known to be silent.
     if (this.#inHand || !blind || (hasUpFailed && wasSilent(blind, health))) return undefined;
     return blind;
@@ -177,16 +184,15 @@ export class Failover {
 
   #fail(attempt: Attempt, result: Result): void {
     const { backend } = attempt;
-    const { request, config } = this.#exchange;
     const status = result instanceof Response ? result.status : undefined;
     const outcome = result instanceof Response ? failureOf(result.status) : result;
     if (!outcome) return;
     tellFailed(this.#exchange, backend, outcome, status);
     // Once more, since its pooled connection may have been stale; it has failed for good if that fails too.
     if (outcome === "network error" && !this.#failed.has(backend)) this.#asked.set(backend, "may be asked again");
-    this.#failed.add(backend);
+    this.#failed.set(backend, Date.now());
     this.#last = failed(attempt, outcome, status);
-    this.#mayRetry &&= mayRetry(request.method, this.#isStreamed, status, config);
+    this.#isSpent ||= !this.#mayRetry(status);
     if (result instanceof Response && isRelayable(result.status)) {
       this.#drop();
       this.#inHand = { response: result, backend };

@@ -5,9 +5,6 @@ import { hint, type Invocation } from "../health/monitor.ts";
 /** How long a last resort waits for its checks. */
 const PATIENCE_MS = 1_000;
 
-/** How old a finding may be that is not checked again. */
-const MOMENT_MS = 250;
-
 /**
  * What a request does when nobody is left that is up: what is known may be out of date, so those that are down are checked, side
  * by side. A good check makes its backend a candidate like any other.
@@ -21,28 +18,21 @@ export class LastResort {
     this.#invocation = invocation;
   }
 
-  /** Asks for the checks, once, but for those that were made a moment ago. */
+  /** Asks for the checks, once. What was found before may have changed since, even a moment ago. */
   begin(down: readonly Backend[], nowMs: number): void {
     if (this.#startedMs !== undefined) return;
     this.#startedMs = nowMs;
-    this.#checked = down.filter(({ id }) => {
-      const { finding } = healthOf(this.#invocation.health, id);
-      return !finding || nowMs - finding.atMs >= MOMENT_MS;
-    });
-    for (const backend of this.#checked) {
-      if (!isCheckUnderWay(healthOf(this.#invocation.health, backend.id), nowMs)) hint(backend, this.#invocation);
-    }
+    this.#checked = down;
+    for (const backend of down) hint(backend, this.#invocation);
   }
 
   /** Whether a check may still turn out good in time. */
   isLooking(nowMs: number): boolean {
-    const startedMs = this.#startedMs ?? NEVER;
-    if (nowMs - startedMs >= PATIENCE_MS) return false;
+    if (nowMs - (this.#startedMs ?? NEVER) >= PATIENCE_MS) return false;
     return this.#checked.some(({ id }) => {
       const known = healthOf(this.#invocation.health, id);
-      if (known.finding && known.finding.atMs >= startedMs) return false;
       // One that has been silent for so long has had its time, whoever asked.
-      return known.isHinted || (isCheckUnderWay(known, nowMs) && nowMs - known.checkStartedMs < SUSPECT_AFTER_MS);
+      return isCheckUnderWay(known, nowMs) ? nowMs - known.checkStartedMs < SUSPECT_AFTER_MS : known.isHinted;
     });
   }
 

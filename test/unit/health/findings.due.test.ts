@@ -168,7 +168,7 @@ describe("a check that was lost is due again", () => {
   });
 
   it("though it was to bring back a backend that is out for its failures", () => {
-    for (const client of "vwxyz") outdone(known, client, 2_000, 30_000);
+    for (const client of "vwxyz") outdone(known, client, 2_000, 2_000, 30_000);
     beginCheck(known, 32_000, 4_000);
     expect(dueFrom(32_000, NEVER_BY_AGE)).toBe(36_000);
   });

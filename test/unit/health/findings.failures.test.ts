@@ -24,7 +24,7 @@ const isDue = (nowMs: number) => isCheckDue(known, nowMs, TIMES, false);
 /** Failures of so many different clients, one a millisecond. Returns the last change. */
 function failures(count: number, nowMs: number, clientOf = (n: number) => `client ${n}`) {
   let change: ReturnType<typeof outdone>;
-  for (let n = 0; n < count; n++) change = outdone(known, clientOf(n), nowMs + n, DOWN_TIME_MS);
+  for (let n = 0; n < count; n++) change = outdone(known, clientOf(n), nowMs + n, nowMs + n, DOWN_TIME_MS);
   return change;
 }
 const oneClient = () => "one client";
@@ -54,7 +54,7 @@ describe("failures in a row", () => {
     failures(4, 2_000);
     answered(known, "somebody else", 2_500);
     expect(failures(4, 3_000)).toBeUndefined();
-    expect(failures(1, 4_000)).toBe("ejected");
+    expect(failures(1, 4_000, () => "a fifth client")).toBe("ejected");
   });
 
   it("stay a row whatever the checks find in between", () => {
@@ -83,14 +83,14 @@ describe("failures of one client only", () => {
   it("take nothing from others whom it answered within the last minute", () => {
     answered(known, "somebody else", 2_000);
     expect(failures(50, 3_000, oneClient)).toBeUndefined();
-    expect(outdone(known, "one client", 61_999, DOWN_TIME_MS)).toBeUndefined();
+    expect(outdone(known, "one client", 61_999, 61_999, DOWN_TIME_MS)).toBeUndefined();
     expect(isDown(known)).toBe(false);
   });
 
   it("take it out once it has answered nobody else for a minute", () => {
     answered(known, "somebody else", 2_000);
     failures(4, 3_000, oneClient);
-    expect(outdone(known, "one client", 62_000, DOWN_TIME_MS)).toBe("ejected");
+    expect(outdone(known, "one client", 62_000, 62_000, DOWN_TIME_MS)).toBe("ejected");
   });
 
   it("take it out although that client itself was answered before", () => {
@@ -105,10 +105,18 @@ describe("failures of one client only", () => {
     expect(failures(50, 3_000, oneClient)).toBeUndefined();
   });
 
-  it("count like any others once a second client fails in the same row", () => {
-    answered(known, "somebody else", 2_000);
+  it("are not made more by a few unlucky ones of others", () => {
+    for (const client of ["a", "b", "c"]) answered(known, client, 2_000);
     failures(4, 3_000, oneClient);
-    expect(outdone(known, "another client", 4_000, DOWN_TIME_MS)).toBe("ejected");
+    expect(failures(50, 4_000, (n) => (n % 2 === 0 ? "one client" : "a"))).toBeUndefined();
+    expect(failures(3, 5_000)).toBe("ejected");
+  });
+});
+
+describe("a failure", () => {
+  it("that an answer has followed does not count, though the other backend answers only now", () => {
+    answered(known, "somebody else", 2_500);
+    for (let n = 0; n < 9; n++) expect(outdone(known, `client ${n}`, 2_000, 3_000, DOWN_TIME_MS)).toBeUndefined();
   });
 });
 

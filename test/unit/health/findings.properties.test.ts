@@ -77,7 +77,7 @@ const STEPS: Record<string, Step> = {
   sent,
   answered: (known, ms) => answered(known, "someone", ms),
   "another answered": (known, ms) => answered(known, "somebody else", ms),
-  outdone: (known, ms) => outdone(known, "someone", ms, TIMES.downTimeMs),
+  outdone: (known, ms) => outdone(known, "someone", ms, ms, TIMES.downTimeMs),
   "check begins": (known, ms) => beginCheck(known, ms, 4_000),
   "check ends": endCheck,
   good: (known, ms) => takeFinding(known, { result: "good", status: 200, tookMs: 5, atMs: ms }, ms, false),
@@ -119,10 +119,10 @@ it("one client's failures never take a backend out that answers others", () => {
       let ms = 0;
       answered(known, "b", ms);
       for (const { client, answersOfOwn, failures, pauseMs } of rounds) {
-        for (let n = 0; n < failures; n++) expect(outdone(known, "attacker", ms, TIMES.downTimeMs)).toBeUndefined();
+        for (let n = 0; n < failures; n++) expect(outdone(known, "attacker", ms, ms, TIMES.downTimeMs)).toBeUndefined();
         for (let n = 0; n < answersOfOwn; n++) answered(known, "attacker", ms);
         ms += pauseMs;
-        for (let n = 0; n < failures; n++) expect(outdone(known, "attacker", ms, TIMES.downTimeMs)).toBeUndefined();
+        for (let n = 0; n < failures; n++) expect(outdone(known, "attacker", ms, ms, TIMES.downTimeMs)).toBeUndefined();
         answered(known, client, ms);
       }
       expect(isDown(known)).toBe(false);

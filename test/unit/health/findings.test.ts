@@ -177,7 +177,7 @@ describe("what an isolate knows", () => {
     const cf = healthOf(health, "cf");
     sent(cf, 1);
     answered(cf, "someone", 2);
-    outdone(cf, "someone", 3, 30_000);
+    outdone(cf, "someone", 3, 3, 30_000);
     beginCheck(cf, 4, LEASE_MS);
     takeFinding(cf, found("bad status", 5), 5, false);
     expect(structuredClone(health)).toEqual(health);

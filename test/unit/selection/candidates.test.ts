@@ -135,7 +135,7 @@ describe("the next candidate", () => {
   });
 
   it("is nobody that is out for its failures", () => {
-    for (const user of "vwxyz") outdone(healthOf(health, "a"), user, 1_000, 30_000);
+    for (const user of "vwxyz") outdone(healthOf(health, "a"), user, 1_000, 1_000, 30_000);
     client.bound = a;
     expect([b, c]).toContain(next());
   });
@@ -166,7 +166,7 @@ describe("the backends that are tried blindly", () => {
   });
 
   it("include those that are out for their failures", () => {
-    for (const user of "vwxyz") outdone(healthOf(health, "a"), user, 1_000, 30_000);
+    for (const user of "vwxyz") outdone(healthOf(health, "a"), user, 1_000, 1_000, 30_000);
     expect(blind()).toEqual([a]);
   });
 

@@ -119,7 +119,7 @@ describe("an answer below 500", () => {
 
   it("moves a client whose backend is out for its failures", () => {
     const known = health();
-    for (const client of "vwxyz") outdone(healthOf(known, "a"), client, 1_000, 30_000);
+    for (const client of "vwxyz") outdone(healthOf(known, "a"), client, 1_000, 1_000, 30_000);
     expect(moves(a, b, known)).toBe(true);
   });
 

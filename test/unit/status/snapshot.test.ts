@@ -105,7 +105,7 @@ describe("a backend", () => {
 
   it("that failed in a row is down for the down time, however good its check", () => {
     finds("koyeb");
-    for (let i = 0; i < FAILURES_IN_A_ROW; i++) outdone(known("koyeb"), `192.0.2.${i}`, NOW_MS, 30_000);
+    for (let i = 0; i < FAILURES_IN_A_ROW; i++) outdone(known("koyeb"), `192.0.2.${i}`, NOW_MS, NOW_MS, 30_000);
     finds("koyeb", { atMs: NOW_MS + 1_000 });
     expect(backendAfter(12_000, "koyeb")).toMatchObject({
       state: "down",
