@@ -15,6 +15,8 @@ import worker from "./worker.js";
 const SUBREQUESTS_MAX = 50;
 const CONNECTIONS_MAX = 6;
 const FIGURES_PATH = "/__platform";
+/** The figures of every invocation would fill the isolate in a long storm. */
+const FIGURES_MAX = 1_000;
 
 const { fetch, setTimeout, clearTimeout, setInterval, clearInterval, scheduler, caches } = globalThis;
 const current = new AsyncLocalStorage();
@@ -237,6 +239,7 @@ export default {
     if (new URL(request.url).pathname === FIGURES_PATH) return Response.json(figures);
     const invocation = new Invocation(request);
     figures.push(invocation.figures);
+    if (figures.length > FIGURES_MAX) figures.shift();
     const left = new Promise((resolve) => {
       request.signal.addEventListener("abort", () => {
         invocation.leave();

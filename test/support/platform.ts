@@ -30,7 +30,7 @@ export interface Figures {
   readonly cancelledTimers: number;
 }
 
-/** The figures of all invocations so far, in the order of their beginning. */
+/** The figures of the last thousand invocations, in the order of their beginning. */
 export async function figuresOf(worker: Worker): Promise<readonly Figures[]> {
   return JSON.parse((await worker.fetch("/__platform")).text) as Figures[];
 }

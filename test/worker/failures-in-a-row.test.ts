@@ -1,3 +1,4 @@
+import type { ServerResponse } from "node:http";
 import { describe, expect, it } from "vitest";
 import type { Mode } from "../support/backend.ts";
 import { boundTo, changesOf, HINTS_ONLY, type LoadBalancer, startLoadBalancer, takeDown } from "../support/fixture.ts";
@@ -113,6 +114,43 @@ describe.concurrent("failures do not count", () => {
     for (let i = 0; i < 20; i++) await lb.worker.fetch("/", boundTo("cf", { ip: `2001:db8::${i}` }));
     lb.cf.mode = { kind: "well" };
     expect(await lb.servedBy(boundTo("cf", { ip: "192.0.2.1" }))).toBe("cf");
+    expect(changesOf(lb, "cf")).toEqual([]);
+  });
+
+  it("when they are one client's own but for a connection of another that breaks, and the backend answers others", async () => {
+    await using lb = await startLoadBalancer(HINTS_ONLY);
+    let isStale = true;
+    lb.cf.onRequest = ({ url, socket }, response) => {
+      if (url === "/attack") return void response.writeHead(500).end();
+      if (url === "/stale" && isStale) {
+        isStale = false;
+        return void socket.resetAndDestroy();
+      }
+      response.end(JSON.stringify({ id: "cf" }));
+    };
+    expect(await lb.servedBy(boundTo("cf", { ip: "192.0.2.1" }))).toBe("cf");
+    for (let i = 0; i < 4; i++) await lb.worker.fetch("/attack", boundTo("cf", { ip: "203.0.113.66" }));
+    expect((await lb.worker.fetch("/stale", boundTo("cf", { ip: "192.0.2.50" }))).status).toBe(200);
+    expect(isStale).toBe(false);
+    expect(await lb.servedBy(boundTo("cf", { ip: "192.0.2.1" }))).toBe("cf");
+    expect(changesOf(lb, "cf")).toEqual([]);
+  });
+
+  it("when an answer below 500 came in between, though the backends that stepped in answered only after it", async () => {
+    await using lb = await startLoadBalancer({ ...HINTS_ONLY, PROBE_AFTER: 60_000 });
+    lb.cf.onRequest = ({ url, socket }, response) =>
+      url === "/broken" ? void socket.resetAndDestroy() : void response.end(JSON.stringify({ id: "cf" }));
+    const waiting: ServerResponse[] = [];
+    for (const other of [lb.duck, lb.koyeb]) other.onRequest = (_, response) => void waiting.push(response);
+    const answers = [1, 2, 3, 4, 5].map((client) =>
+      lb.worker.fetch("/broken", boundTo("cf", { ip: `192.0.2.${client}`, method: "POST", body: "a=1" })),
+    );
+    await until("all five have failed", () => waiting.length === 5);
+    expect(await lb.servedBy(boundTo("cf", { ip: "192.0.2.9" }))).toBe("cf");
+    for (const response of waiting) response.end();
+    for (const other of [lb.duck, lb.koyeb]) other.onRequest = undefined;
+    expect((await Promise.all(answers)).map(({ status }) => status)).toEqual(Array(5).fill(200));
+    expect(await lb.servedBy(boundTo("cf", { ip: "192.0.2.9" }))).toBe("cf");
     expect(changesOf(lb, "cf")).toEqual([]);
   });
 

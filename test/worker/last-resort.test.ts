@@ -38,6 +38,16 @@ describe.concurrent("when no backend is up", () => {
     expect(served).toEqual(Array(20).fill("koyeb"));
   });
 
+  it("one that was found down a moment ago is looked at anew, since it may just have come back", async () => {
+    await using lb = await startLoadBalancer(HINTS_ONLY);
+    await lb.cf.kill();
+    await lb.worker.fetch("/", boundTo("cf"));
+    await until("it is ejected", () => changesOf(lb, "cf").length === 1);
+    await lb.cf.start();
+    for (const backend of [lb.duck, lb.koyeb]) backend.mode = { kind: "status", status: 503 };
+    expect(await lb.servedBy(boundTo("cf"))).toBe("cf");
+  });
+
   it("and all are dead, the client is told so, and many at once cost a handful of checks", async () => {
     await using lb = await startLoadBalancer(HINTS_ONLY);
     await takeDown(lb, IDS, { kind: "reset" });

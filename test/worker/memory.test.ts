@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { beforeEach, describe, expect, it } from "vitest";
 import type { Echo } from "../support/backend.ts";
 import { noise, pieces } from "../support/bytes.ts";
-import { boundTo, IDS, loadBalancer } from "../support/fixture.ts";
+import { boundTo, changesOf, IDS, loadBalancer } from "../support/fixture.ts";
 import { sha1OfStream, sha256 } from "../support/hashing.ts";
 import { head, rawConnection } from "../support/raw-http.ts";
 import { until } from "../support/waiting.ts";
@@ -153,6 +153,32 @@ describe("the bodies that an isolate holds", () => {
     }
     await expectAllHeld();
   });
+
+  it("are let go soon after their clients have left", async () => {
+    const { lengths, open } = watch();
+    const sockets = await begin(MANY);
+    await until("some of them stream", () => lengths.length > 0);
+    for (const socket of sockets) socket.resetAndDestroy();
+    await until("those have ended", () => open() === 0);
+    await until("as many are held at a time as before", async () => (await heldAtATime()) === FEW, 20_000);
+    expect(changesOf(lb, "cf")).toEqual([]);
+  });
+
+  /** How many of `FEW` uploads are held, so that they outlive a connection to `cf` that breaks once all of them have come. */
+  async function heldAtATime(): Promise<number> {
+    const whole: Socket[] = [];
+    lb.cf.onRequest = async (request, response) => {
+      if (request.method === "GET") return void response.end(JSON.stringify({ id: "cf" }));
+      await request.toArray();
+      whole.push(request.socket);
+      if (whole.length === FEW) for (const socket of whole) socket.resetAndDestroy();
+    };
+    // What fails one client alone ejects nobody who answers another.
+    expect(await lb.servedBy(boundTo("cf", { ip: "192.0.2.1" }))).toBe("cf");
+    const options = boundTo("cf", { ip: "192.0.2.2", method: "POST", body: bytes });
+    const answers = await Promise.all(Array.from({ length: FEW }, () => lb.worker.fetch("/upload", options)));
+    return answers.filter(({ status }) => status === 200).length;
+  }
 
   it("keep nobody waiting: slow uploads go on while others are served", async () => {
     const slow = Array.from({ length: 20 }, () =>

@@ -56,6 +56,16 @@ describe("the emulated platform", () => {
     expect((await figuresOf(worker)).map(({ subrequests }) => subrequests)).toEqual([50, 50]);
   });
 
+  it("keeps the figures of the last thousand invocations, so that they do not fill the isolate", async () => {
+    for (let i = 0; i < 1_100; i += 20) {
+      await Promise.all(Array.from({ length: 20 }, (_, j) => ask(`/in-turn?count=0&i=${i + j}`)));
+    }
+    const paths = (await figuresOf(worker)).map(({ path }) => path);
+    expect(paths).toHaveLength(1_000);
+    expect(new Set(paths).has("/in-turn?count=0&i=1099")).toBe(true);
+    expect(new Set(paths).has("/in-turn?count=0&i=0")).toBe(false);
+  });
+
   it("lets a seventh fetch wait until one of six has its headers", async () => {
     const waiting: ServerResponse[] = [];
     backend.onRequest = (_, response) => void waiting.push(response);

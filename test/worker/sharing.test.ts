@@ -127,6 +127,21 @@ describe.concurrent("a finding", () => {
     }
   });
 
+  it("is not lost for good where the cache loses it more than once", async () => {
+    await using dc = await DataCentre.start();
+    const [finder, other] = await Promise.all([dc.isolate(HINTS_ONLY), dc.isolate(FINDS_NOTHING)]);
+    dc.cache.mode = { kind: "status", status: 413 };
+    await dc.cf.kill();
+    await servedBy(finder, boundTo("cf"));
+    await using _finders = Traffic.begin(finder, boundTo("duck"));
+    const losses = () => dc.cache.writes.filter(({ text }) => text.includes("network error")).length;
+    await until("its first write and one more are lost", () => losses() >= 2);
+    dc.cache.mode = { kind: "well" };
+    await using _others = Traffic.begin(other, boundTo("duck"));
+    await untilLast("ejected", [other]);
+    expect(changes(other, "cf")).toMatchObject([{ shared: true }]);
+  });
+
   it("from the future counts as one of now, so that the next check overrules it", async () => {
     await using dc = await DataCentre.start({ BACKEND_DOWN_TIME: 100 });
     const finding = { result: "bad status", status: 503, tookMs: 5, atMs: Date.now() + 3_600_000 };
