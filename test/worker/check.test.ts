@@ -6,6 +6,8 @@ import { until } from "../support/waiting.ts";
 
 const ROUTE = "/healthz?full=1";
 
+const GOOD = [200, 201, 202, 204, 206];
+
 /** Makes a route of one's own of the health route, so that a test decides what it answers. Every other one of `cf` answers 503. */
 function answerChecks(lb: LoadBalancer, answer: (request: IncomingMessage, response: ServerResponse) => void): void {
   lb.cf.onRequest = (request, response) => {
@@ -20,19 +22,24 @@ describe.concurrent("a check", () => {
     const changes: string[] = [];
     for (const healthStatus of [300, 301, 302, 304, 307, 400, 401, 403, 404, 429, 500, 502, 503, 521]) {
       lb.cf.mode = { kind: "status", status: 500, healthStatus };
+      await lb.worker.fetch("/", boundTo("cf"));
       await until(`${healthStatus} is bad`, async () => {
-        await lb.worker.fetch("/", boundTo("cf"));
+        await lb.worker.fetch("/", boundTo("duck"));
         return changesOf(lb, "cf").length > changes.length;
       });
       changes.push("ejected");
-      lb.cf.mode = { kind: "status", status: 200, healthStatus: [200, 201, 204, 206][changes.length % 4] ?? 200 };
+      lb.cf.mode = { kind: "status", status: 200, healthStatus: GOOD[changes.length % GOOD.length] ?? 200 };
       await until("2xx is good", async () => {
         await lb.worker.fetch("/", boundTo("cf"));
         return changesOf(lb, "cf").length > changes.length;
       });
       changes.push("back");
+      // So that no five failures are in a row.
+      expect((await lb.worker.fetch("/", boundTo("cf"))).text).toBe("cf says 200");
     }
     expect(changesOf(lb, "cf")).toEqual(changes);
+    const reasons = lb.worker.log.flatMap(({ event, reason }) => (event === "ejected" ? [reason] : []));
+    expect(new Set(reasons)).toEqual(new Set(["check: bad status"]));
   });
 
   it("asks HEALTH_CHECK_PATH, follows no redirect, and carries nothing of the user's request", async () => {

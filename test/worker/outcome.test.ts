@@ -7,6 +7,9 @@ const APPLICATION_ERRORS = [500, 501, 505, 507, 599];
 const UNAVAILABLE = [502, 503, 504, 528, 529];
 const CLOUDFLARE_PAGES = [520, 521, 522, 523, 524, 525, 526, 527, 530];
 
+/** So that nothing is checked for its silence either. */
+const FAILURES_ONLY = { ...HINTS_ONLY, PROBE_AFTER: 60_000 };
+
 function another(id: Id): Id {
   return IDS.find((other) => other !== id) as Id;
 }
@@ -39,7 +42,7 @@ describe.concurrent("an attempt that fails", () => {
   ])(
     "%s costs the client nothing, and has the backend checked, which ejects nobody whose check is good",
     async (_, statuses) => {
-      await using lb = await startLoadBalancer(HINTS_ONLY);
+      await using lb = await startLoadBalancer(FAILURES_ONLY);
       for (const [i, status] of statuses.entries()) {
         const id = IDS[i % 3] as Id;
         const { checks } = lb[id];
@@ -69,7 +72,7 @@ describe.concurrent("an attempt that fails", () => {
   ];
 
   it.each(breaks)("by %s does likewise", async (_, reason, onRequest) => {
-    await using lb = await startLoadBalancer(HINTS_ONLY);
+    await using lb = await startLoadBalancer(FAILURES_ONLY);
     for (const method of ["GET", "POST"]) {
       const { checks } = lb.cf;
       lb.cf.onRequest = onRequest;
@@ -85,7 +88,7 @@ describe.concurrent("an attempt that fails", () => {
   });
 
   it("is answered elsewhere also where that answer is 404", async () => {
-    await using lb = await startLoadBalancer(HINTS_ONLY);
+    await using lb = await startLoadBalancer(FAILURES_ONLY);
     lb.cf.mode = { kind: "status", status: 503 };
     for (const backend of [lb.duck, lb.koyeb]) backend.mode = { kind: "status", status: 404 };
     expect((await lb.worker.fetch("/", boundTo("cf"))).status).toBe(404);

@@ -45,6 +45,16 @@ describe.concurrent("with RETRY_NON_IDEMPOTENT=false", () => {
   describe.each(["POST", "PATCH"])("a %s", (method) => {
     const options = boundTo("cf", { method, body: "a=1" });
 
+    it("is repeated where its backend cannot have seen it", async () => {
+      await using lb = await startLoadBalancer(vars);
+      for (const status of [521, 523, 525, 526, 530]) {
+        lb.cf.mode = { kind: "status", status, healthStatus: 200 };
+        expect(await lb.servedBy(options), String(status)).not.toBe("cf");
+        lb.cf.mode = { kind: "well" };
+        expect(await lb.isUp("cf")).toBe(true);
+      }
+    });
+
     it("is not repeated where its backend may have seen it: the client gets the failure", async () => {
       await using lb = await startLoadBalancer(vars);
       const statuses = [500, 501, 502, 503, 504, 505, 520, 522, 524, 529];
@@ -62,6 +72,14 @@ describe.concurrent("with RETRY_NON_IDEMPOTENT=false", () => {
       expect(lb.cf.seen).toHaveLength(statuses.length);
       await until("that had it checked", () => lb.cf.checks > 0);
       expect(changesOf(lb, "cf")).toEqual([]);
+    });
+
+    it("is not repeated elsewhere after a failure in between either", async () => {
+      await using lb = await startLoadBalancer(vars);
+      lb.cf.mode = { kind: "status", status: 521, healthStatus: 200 };
+      for (const backend of [lb.duck, lb.koyeb]) backend.mode = { kind: "status", status: 503, healthStatus: 200 };
+      expect((await lb.worker.fetch("/", options)).text).toMatch(/(duck|koyeb) says 503/);
+      expect([...lb.duck.seen, ...lb.koyeb.seen]).toHaveLength(1);
     });
   });
 

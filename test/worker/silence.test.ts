@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
+import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import type { Echo } from "../support/backend.ts";
@@ -54,13 +55,20 @@ describe.concurrent("a GET whose backend is silent, as is its check", () => {
   it("gets the first answer: that of its own backend, when it wakes up before the other one answers", async () => {
     await using lb = await startLoadBalancer(SOON);
     lb.cf.mode = { kind: "frozen" };
+    let finish = () => {};
+    lb.cf.handler = (_, response) => {
+      response.write("cf begins");
+      finish = () => response.end(" and ends");
+    };
     const hedges: Socket[] = [];
     for (const backend of [lb.duck, lb.koyeb]) backend.onRequest = ({ socket }) => void hedges.push(socket);
-    const answer = lb.servedBy(boundTo("cf"));
+    const answer = lb.worker.open("/", boundTo("cf"));
     await until("another is asked as well", () => hedges.length === 1);
     lb.cf.mode = { kind: "well" };
-    expect(await answer).toBe("cf");
-    await until("the other one is let go", () => hedges.every(({ destroyed }) => destroyed));
+    const body = text(await answer);
+    await until("the other one is let go, while the answer goes on", () => hedges.every(({ destroyed }) => destroyed));
+    finish();
+    expect(await body).toBe("cf begins and ends");
     expect(hedges).toHaveLength(1);
     expect(lb.cf.seen).toHaveLength(1);
   });
