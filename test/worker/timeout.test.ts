@@ -1,9 +1,11 @@
 import { once } from "node:events";
+import type { Socket } from "node:net";
 import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { boundTo, changesOf, HINTS_ONLY, startLoadBalancer } from "../support/fixture.ts";
 import { handshake } from "../support/raw-http.ts";
+import { until } from "../support/waiting.ts";
 
 const SHORT = { ...HINTS_ONLY, PROBE_AFTER: 300, BACKEND_TIMEOUT: 1_500 };
 
@@ -20,6 +22,26 @@ describe.concurrent("BACKEND_TIMEOUT", () => {
       expect(lb.worker.log).toMatchObject([{ event: "failover", backend: "cf", reason: "timeout", attempt: 1 }]);
     },
   );
+
+  it("frees the connection of a retry that it ends, while the next one is waited for", async () => {
+    await using lb = await startLoadBalancer(SHORT);
+    const sockets: Socket[] = [];
+    let answer = () => {};
+    for (const backend of lb.backends) {
+      backend.onRequest = ({ socket }, response) => {
+        sockets.push(socket);
+        answer = () => response.end("the third");
+      };
+    }
+    const answered = lb.worker.fetch("/");
+    await until(
+      "the third is asked, and the second let go",
+      () => sockets.length === 3 && sockets[1]?.destroyed === true,
+    );
+    expect(sockets[2]?.destroyed).toBe(false);
+    answer();
+    expect(await answered).toMatchObject({ status: 200, text: "the third" });
+  });
 
   it("is answered 504 when no backend sends headers: GET, POST and WebSocket handshakes alike", async () => {
     await using lb = await startLoadBalancer({ ...SHORT, MAX_RETRIES: 10 });
