@@ -61,9 +61,9 @@ describe("the status page in a browser", () => {
   it("is styled under its own Content-Security-Policy", async () => {
     await open();
     const colours = await browser.page.evaluate(
-      "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.querySelector('h1 i')).backgroundColor]",
+      "[getComputedStyle(document.body).color, getComputedStyle(document.querySelector('h1 i')).backgroundColor]",
     );
-    expect(colours).toEqual(["rgb(245, 246, 248)", "rgb(21, 115, 71)"]);
+    expect(colours).toEqual(["rgb(0, 0, 0)", "rgb(21, 115, 71)"]);
   });
 
   it("turns a killed backend to down with its reason, and shows by itself that it is back", async () => {
@@ -106,7 +106,10 @@ describe("the status page in a browser", () => {
   it("is dark where the visitor's system is", async () => {
     await browser.page.emulateMedia({ colorScheme: "dark" });
     await open();
-    expect(await browser.page.evaluate("getComputedStyle(document.body).backgroundColor")).toBe("rgb(14, 17, 22)");
+    const colours = await browser.page.evaluate(
+      "[getComputedStyle(document.body).color, getComputedStyle(document.querySelector('h1 i')).backgroundColor]",
+    );
+    expect(colours).toEqual(["rgb(255, 255, 255)", "rgb(76, 195, 138)"]);
   });
 
   it("never scrolls sideways, on a phone or a desktop, all well or not", async () => {

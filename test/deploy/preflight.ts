@@ -4,14 +4,22 @@
  */
 import { readDeployment, shortened, WRANGLER_TOML } from "./deployment.ts";
 
-const path = process.argv[2] ?? WRANGLER_TOML;
-try {
-  const { complaints } = await readDeployment(path);
-  if (complaints.length > 0) {
+/** Why a wrangler.toml cannot be deployed, for people; empty when it can. */
+export async function refusalOf(path: string): Promise<string> {
+  try {
+    const { complaints } = await readDeployment(path);
+    if (complaints.length === 0) return "";
     const list = complaints.map(({ variable, text, todo }) => `  - ${variable} ${text}. ${todo}`);
     throw new Error(`Correct this in ${shortened(path)}:\n${list.join("\n")}`);
+  } catch (error) {
+    return `Nothing was deployed. ${(error as Error).message}`;
   }
-} catch (error) {
-  console.error(`Nothing was deployed. ${(error as Error).message}`);
-  process.exitCode = 1;
+}
+
+if (import.meta.main) {
+  const refusal = await refusalOf(process.argv[2] ?? WRANGLER_TOML);
+  if (refusal) {
+    console.error(refusal);
+    process.exitCode = 1;
+  }
 }

@@ -22,7 +22,7 @@ async function deployed(): Promise<World> {
   return world;
 }
 
-describe("the public address", () => {
+describe.concurrent("the public address", () => {
   it("answers that its variables are wrong: nothing more can be learnt of it", async () => {
     await using world = await deployed();
     world.worker.instead = (_, response) => {

@@ -10,8 +10,10 @@ import { SampleWorker } from "../support/sample-worker.ts";
 const ROOT = join(import.meta.dirname, "../..");
 const PROGRAM = join(ROOT, "test/deploy/doctor.ts");
 const NAMES = join(ROOT, "test/support/names.js");
+const SETTINGS = join(ROOT, "test/support/settings.js");
 
 export const DOMAIN = "aiostreams.films.test";
+const ROUTE = { pattern: DOMAIN, custom_domain: true };
 export const ADDON_PASSWORD = "open-sesame-add-on";
 export const IDS = ["cf", "duck", "koyeb"] as const;
 export type Id = (typeof IDS)[number];
@@ -44,6 +46,8 @@ export class World implements AsyncDisposable {
   readonly worker: SampleWorker;
   /** The variables of wrangler.toml. */
   readonly vars: Record<string, string | number | boolean> = { PRIMARY_DOMAIN: DOMAIN };
+  /** Whether Wrangler itself reads wrangler.toml. Otherwise the doctor is told what is in it, and starts in a fraction of the time. */
+  hasWrangler = false;
   /** Where names lead: "host:port" to ports of this computer. */
   readonly names: Record<string, number> = {};
   readonly #directory: string;
@@ -143,7 +147,7 @@ export class World implements AsyncDisposable {
   /** Writes wrangler.toml, and names it. */
   async #arguments(): Promise<string[]> {
     const vars = Object.entries(this.vars).map(([name, value]) => `${name} = ${JSON.stringify(value)}`);
-    const routes = `routes = [{ pattern = "${DOMAIN}", custom_domain = true }]`;
+    const routes = `routes = [{ pattern = "${ROUTE.pattern}", custom_domain = ${ROUTE.custom_domain} }]`;
     const head = ['name = "doctor-test"', 'main = "index.ts"', 'compatibility_date = "2026-10-23"', routes];
     return ["--config", await this.file("wrangler.toml", [...head, "[vars]", ...vars].join("\n"))];
   }
@@ -152,9 +156,10 @@ export class World implements AsyncDisposable {
     const started = new DoctorProcess(command, this, {
       PATH: process.env.PATH ?? "",
       HOME: this.#directory,
-      NODE_OPTIONS: `--import=${NAMES}`,
+      NODE_OPTIONS: `--import=${NAMES}${this.hasWrangler ? "" : ` --import=${SETTINGS}`}`,
       NODE_EXTRA_CA_CERTS: join(this.#directory, "authority.pem"),
       SAMPLE_NAMES: JSON.stringify(this.names),
+      SAMPLE_SETTINGS: JSON.stringify({ vars: this.vars, routes: [ROUTE] }),
       WRANGLER_SEND_METRICS: "false",
       // To compile Wrangler takes longer than all that a doctor does.
       NODE_COMPILE_CACHE: join(ROOT, "node_modules/.cache/node"),

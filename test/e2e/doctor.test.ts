@@ -9,6 +9,7 @@ const ESCAPE = "\u001b[";
 describe("the doctor, when all is well", () => {
   it("says so of each question, leaves no user, and ends with 0", async () => {
     await using world = await World.start();
+    world.hasWrangler = true;
     await world.deploy();
     world.vars.STATUS_PATH = world.worker.statusPath;
     world.vars.BACKEND_DUCK = "duck.films.test backup";
@@ -112,6 +113,7 @@ describe("the doctor at work", () => {
 describe("wrangler.toml", () => {
   it("is judged as the preflight judges it, and what is right in it is asked all the same", async () => {
     await using world = await World.start();
+    world.hasWrangler = true;
     Object.assign(world.vars, {
       MAX_RETRIES: 33,
       MAX_RETRY: 3,
@@ -136,6 +138,7 @@ describe("wrangler.toml", () => {
 
   it("is the only thing asked about while it names nothing to ask", async () => {
     await using world = await World.start();
+    world.hasWrangler = true;
     for (const id of IDS) world.vars[`BACKEND_${id.toUpperCase()}`] = `${id}.example.com`;
     const report = await world.report();
     expect(report).toMatchObject({ code: 1, wrong: 3, skipped: 1 });
@@ -144,6 +147,7 @@ describe("wrangler.toml", () => {
 
   it("has to be there and to be TOML: otherwise the doctor cannot run, and ends with 2", async () => {
     await using world = await World.start();
+    world.hasWrangler = true;
     const missing = await world.run(["--config", "/nowhere/wrangler.toml"]);
     expect(await missing.ended()).toBe(2);
     expect(missing.errors).toContain("The doctor could not run: /nowhere/wrangler.toml cannot be used");

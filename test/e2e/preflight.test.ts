@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { refusalOf } from "../deploy/preflight.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 let directory: string;
@@ -12,16 +13,22 @@ let shipped: string;
 /** wrangler.toml as a deployer leaves it who follows every line that says CHANGE. */
 const filledIn = () => shipped.replaceAll("example.com", "films.test");
 
-/** What the check before a deployment says of a wrangler.toml; empty when it lets it pass. */
-async function complaintsAbout(toml: string): Promise<string> {
+async function written(toml: string): Promise<string> {
   const path = join(directory, "wrangler.toml");
   await writeFile(path, toml);
-  try {
-    await promisify(execFile)(process.execPath, [join(ROOT, "test/deploy/preflight.ts"), path]);
-    return "";
-  } catch (error) {
-    return (error as { stderr: string }).stderr;
-  }
+  return path;
+}
+
+/** What the check before a deployment says of a wrangler.toml; empty when it lets it pass. */
+async function complaintsAbout(toml: string): Promise<string> {
+  return refusalOf(await written(toml));
+}
+
+/** The same by the program, as `npm run deploy` runs it. */
+async function run(toml: string): Promise<{ code: number; output: string }> {
+  const child = promisify(execFile)(process.execPath, [join(ROOT, "test/deploy/preflight.ts"), await written(toml)]);
+  const { code = 0, stdout, stderr } = await child.catch((error) => error);
+  return { code, output: stdout + stderr };
 }
 
 beforeAll(async () => {
@@ -33,7 +40,7 @@ afterAll(() => rm(directory, { recursive: true, force: true }));
 
 describe("a deployment", () => {
   it("goes ahead once every line that says CHANGE has been changed", async () => {
-    expect(await complaintsAbout(filledIn())).toBe("");
+    expect(await run(filledIn())).toEqual({ code: 0, output: "" });
   });
 
   it("is refused while the example host names are left, each named", async () => {
@@ -91,14 +98,16 @@ describe("a deployment", () => {
       .replace("aiostreams-cf.films.test", "https://me:hunter2@aiostreams-cf.example.com/stremio/uuid/manifest-secret")
       .replace("aiostreams-duck.films.test", "me:hunter2@aiostreams-duck.example.com")
       .replace("[vars]", '[vars]\nSTATUS_PATH = "lb-status-secret"');
-    const complaints = await complaintsAbout(toml);
-    for (const variable of ["BACKEND_CF", "BACKEND_DUCK", "STATUS_PATH"]) expect(complaints).toContain(variable);
-    expect(complaints).not.toMatch(/hunter2|manifest-secret|lb-status-secret/);
+    const { code, output } = await run(toml);
+    expect(code).toBe(1);
+    for (const variable of ["BACKEND_CF", "BACKEND_DUCK", "STATUS_PATH"]) expect(output).toContain(variable);
+    expect(output).not.toMatch(/hunter2|manifest-secret|lb-status-secret/);
   });
 
   it("is refused in words, not with a stack trace, when the file is missing or broken", async () => {
-    expect(await complaintsAbout("[vars")).toMatch(
-      /^Nothing was deployed\. .*wrangler\.toml cannot be used \(line 1\): [^\n]*\n$/,
-    );
+    expect(await run("[vars")).toEqual({
+      code: 1,
+      output: expect.stringMatching(/^Nothing was deployed\. .*wrangler\.toml cannot be used \(line 1\): [^\n]*\n$/),
+    });
   });
 });

@@ -47,6 +47,8 @@ export function visit(headers: Record<string, string> = {}): Visit {
 
 /** What axe-core finds wrong with a page, each with the elements that it found it at. */
 export async function accessibilityFaults(page: Page): Promise<string[]> {
+  // It takes a page that has no background of its own for white, whatever colour the browser gives it.
+  await page.evaluate("document.documentElement.style.backgroundColor ||= 'Canvas'");
   await page.evaluate(axe.source);
   const { violations } = await page.evaluate(() => (globalThis as unknown as { axe: typeof axe }).axe.run());
   return violations.map(

@@ -227,7 +227,7 @@ describe("the status page of a data centre's isolates", () => {
     const { backends } = await inTime(2_000, "the second isolate's page", statusOf({ worker: second })());
     expect(backends[2]).toMatchObject({ state: "down", finding: { result: "no answer", isShared: true } });
     expect(dc.koyeb.checks).toBe(1);
-    expect((await second.fetch(PATH)).text).toContain("found by another isolate");
+    expect((await second.fetch(PATH)).text).toContain("by another isolate");
     expect(second.log).toMatchObject([{ event: "ejected", backend: "koyeb", shared: true }]);
   });
 
