@@ -1,7 +1,7 @@
 import type { EjectionReason } from "../events.ts";
 
 /** After this time without an answer a check makes its backend suspect. */
-export const SUSPECT_AFTER_MS = 1_000;
+const SUSPECT_AFTER_MS = 1_000;
 
 /** At most four checks of a backend a second and isolate. */
 export const BETWEEN_CHECKS_MS = 250;
@@ -45,8 +45,8 @@ export interface BackendHealth {
   /** Why it is out although its check may be good: when the first good check may bring it back. */
   failingUntilMs: number | undefined;
   lastAnswerMs: number;
-  /** Whose requests failed since the last answer below 500, each failure in turn; no more than can decide. */
-  failedClients: string[];
+  /** Whose requests failed since the last answer below 500, and how many of each client. */
+  readonly failures: Map<string, number>;
   /** When the clients that were answered last were answered, the latest last. */
   readonly answeredMs: Map<string, number>;
 }
@@ -79,7 +79,7 @@ export function healthOf(health: Health, id: string): BackendHealth {
       unansweredSinceMs: NEVER,
       failingUntilMs: undefined,
       lastAnswerMs: NEVER,
-      failedClients: [],
+      failures: new Map(),
       answeredMs: new Map(),
     };
     health.backends.set(id, known);
@@ -93,7 +93,12 @@ export type State = "up" | "suspect" | "down";
 /** Whether a backend may be used; a state resolves by the time that is passed in, without timers. */
 export function stateOf(known: BackendHealth, nowMs: number): State {
   if (isDown(known)) return "down";
-  return isCheckUnderWay(known, nowMs) && nowMs - known.checkStartedMs >= SUSPECT_AFTER_MS ? "suspect" : "up";
+  return isCheckOverdue(known, nowMs) ? "suspect" : "up";
+}
+
+/** Whether a check has gone unanswered for so long that its backend is not relied on. */
+export function isCheckOverdue(known: BackendHealth, nowMs: number): boolean {
+  return isCheckUnderWay(known, nowMs) && nowMs - known.checkStartedMs >= SUSPECT_AFTER_MS;
 }
 
 export function isDown(known: BackendHealth): boolean {
@@ -195,7 +200,7 @@ export function answered(known: BackendHealth, client: string, nowMs: number): b
   const { answeredMs } = known;
   known.lastLifeMs = nowMs;
   known.lastAnswerMs = nowMs;
-  known.failedClients = [];
+  known.failures.clear();
   answeredMs.delete(client);
   answeredMs.set(client, nowMs);
   for (const oldest of answeredMs.keys()) if (answeredMs.size > FAILURES_IN_A_ROW) answeredMs.delete(oldest);
@@ -217,17 +222,19 @@ export function outdone(
 ): Change | undefined {
   // The other backend may have taken its time: an answer of this one came in between.
   if (failedMs <= known.lastAnswerMs || known.failingUntilMs !== undefined) return undefined;
-  const { failedClients } = known;
-  if (failedClients.length < FAILURES_IN_A_ROW || !failedClients.includes(client)) failedClients.push(client);
-  if (failedClients.length < FAILURES_IN_A_ROW) return undefined;
-  const clients = new Set(failedClients);
+  const { failures } = known;
+  failures.set(client, (failures.get(client) ?? 0) + 1);
+  let inARow = 0;
+  for (const count of failures.values()) inARow += count;
+  if (inARow < FAILURES_IN_A_ROW) return undefined;
+  // A single failure may have been a stale connection: that client is served like any other.
   const servesOthers = [...known.answeredMs].some(
-    ([other, answeredMs]) => !clients.has(other) && nowMs - answeredMs < ANSWER_COUNTS_MS,
+    ([other, answeredMs]) => (failures.get(other) ?? 0) < 2 && nowMs - answeredMs < ANSWER_COUNTS_MS,
   );
-  if (servesOthers && clients.size < FAILURES_IN_A_ROW) return undefined;
+  if (servesOthers && failures.size < FAILURES_IN_A_ROW) return undefined;
   const wasDown = isDown(known);
   known.failingUntilMs = nowMs + downTimeMs;
-  known.failedClients = [];
+  failures.clear();
   return changeSince(wasDown, known, nowMs);
 }
 

@@ -4,7 +4,7 @@ import { type Failure, report } from "../events.ts";
 import { healthOf, isDown } from "../health/findings.ts";
 import { hint } from "../health/monitor.ts";
 import { ownAnswer } from "../own-answer.ts";
-import { type AskedBackends, downCandidates, nextCandidate, wasSilent } from "../selection/candidates.ts";
+import { type AskedBackends, downCandidates, isSilent, nextCandidate } from "../selection/candidates.ts";
 import { type Attempt, discard, OpenAttempts, type Result } from "./attempt.ts";
 import { beginAttempt, type Exchange, type Served, tellAnswered, tellFailed } from "./exchange.ts";
 import { LastResort } from "./last-resort.ts";
@@ -150,7 +150,7 @@ export class Failover {
     const candidate = nextCandidate(config, health, client, this.#asked, patience, nowMs);
     if (candidate) return candidate;
 
-    const down = downCandidates(config, health, client, this.#asked);
+    const down = downCandidates(config, health, client, this.#asked, nowMs);
     this.#lastResort.begin(down, nowMs);
     const found = this.#lastResort.found(down);
     if (found) return found;
@@ -158,7 +158,7 @@ export class Failover {
     const [blind] = down;
     const hasUpFailed = [...this.#failed.keys()].some(({ id }) => !isDown(healthOf(health, id)));
     // What a working backend has failed at is not worth a wait for one that is known to be silent.
-    if (this.#inHand || !blind || (hasUpFailed && wasSilent(blind, health))) return undefined;
+    if (this.#inHand || !blind || (hasUpFailed && isSilent(blind, health, nowMs))) return undefined;
     return blind;
   }
 

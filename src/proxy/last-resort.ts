@@ -1,5 +1,5 @@
 import type { Backend } from "../config.ts";
-import { healthOf, isCheckUnderWay, NEVER, SUSPECT_AFTER_MS } from "../health/findings.ts";
+import { healthOf, isCheckOverdue, isCheckUnderWay, NEVER } from "../health/findings.ts";
 import { hint, type Invocation } from "../health/monitor.ts";
 
 /** How long a last resort waits for its checks. */
@@ -32,7 +32,7 @@ export class LastResort {
     return this.#checked.some(({ id }) => {
       const known = healthOf(this.#invocation.health, id);
       // One that has been silent for so long has had its time, whoever asked.
-      return isCheckUnderWay(known, nowMs) ? nowMs - known.checkStartedMs < SUSPECT_AFTER_MS : known.isHinted;
+      return !isCheckOverdue(known, nowMs) && (known.isHinted || isCheckUnderWay(known, nowMs));
     });
   }
 

@@ -1,6 +1,6 @@
 import type { Backend, Config } from "../config.ts";
 import { hashText } from "../hash.ts";
-import { type Health, healthOf, isDown, stateOf } from "../health/findings.ts";
+import { type Health, healthOf, isCheckUnderWay, isDown, stateOf } from "../health/findings.ts";
 import { clientKey, score } from "./rendezvous.ts";
 import type { Client } from "./session.ts";
 
@@ -77,17 +77,19 @@ export function downCandidates(
   health: Health,
   client: Client,
   asked: AskedBackends,
+  nowMs: number,
 ): Backend[] {
   const scoreOf = scoresFor(client);
-  const isLast = (backend: Backend) => Number(wasSilent(backend, health));
+  const isLast = (backend: Backend) => Number(isSilent(backend, health, nowMs));
   return backends
     .filter((backend) => !asked.has(backend) && isDown(healthOf(health, backend.id)))
     .sort((a, b) => isLast(a) - isLast(b) || scoreOf(b) - scoreOf(a));
 }
 
-/** Whether the last check of a backend had no answer. */
-export function wasSilent({ id }: Backend, health: Health): boolean {
-  return healthOf(health, id).finding?.result === "no answer";
+/** Whether the last check of a backend had no answer, or the one under way has none yet. */
+export function isSilent({ id }: Backend, health: Health, nowMs: number): boolean {
+  const known = healthOf(health, id);
+  return known.finding?.result === "no answer" || isCheckUnderWay(known, nowMs);
 }
 
 /** How much a client prefers a backend to the others of its rank. */

@@ -161,4 +161,20 @@ describe.concurrent("failures do not count", () => {
     expect(changesOf(lb, "cf")).toEqual(["ejected"]);
     expect(lb.cf.seen).toEqual([]);
   });
+
+  it("of a bystander whose connection breaks beside an attack, though it is the only other client", async () => {
+    await using lb = await startLoadBalancer(HINTS_ONLY);
+    let broken = 0;
+    lb.cf.onRequest = (request, response) => {
+      if (request.url === "/attack") response.writeHead(500).end();
+      else if (request.url === "/stale" && broken++ === 0) request.socket.resetAndDestroy();
+      else response.end('{"id":"cf"}');
+    };
+    const bystander = boundTo("cf", { ip: "192.0.2.1" });
+    for (let i = 0; i < 10; i++) await lb.servedBy(bystander);
+    for (let i = 0; i < 4; i++) await lb.worker.fetch("/attack", boundTo("cf", { ip: "203.0.113.66" }));
+    await lb.worker.fetch("/stale", bystander);
+    expect(await lb.servedBy(bystander)).toBe("cf");
+    expect(changesOf(lb, "cf")).toEqual([]);
+  });
 });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { boundTo, changesOf, HINTS_ONLY, IDS, startLoadBalancer, takeDown } from "../support/fixture.ts";
-import { until } from "../support/waiting.ts";
+import { inTime, until } from "../support/waiting.ts";
 
 const SOON = { ...HINTS_ONLY, PROBE_AFTER: 100 };
 
@@ -101,6 +101,14 @@ describe.concurrent("when no backend is up", () => {
     expect(answer.status).toBe(504);
     expect(answer.headers["retry-after"]).toMatch(/^\d+$/);
     expect(lb.cf.seen).toHaveLength(1);
+  });
+
+  it("one that has become silent is not waited for either, when a working one has broken the connection", async () => {
+    await using lb = await startLoadBalancer({ ...HINTS_ONLY, PROBE_AFTER: 100 });
+    await takeDown(lb, ["duck", "koyeb"], { kind: "frozen" });
+    lb.cf.onRequest = (request) => void request.resume().on("end", () => request.socket.resetAndDestroy());
+    const answers = ["GET", "POST"].map((method) => lb.worker.fetch("/", boundTo("cf", { method })));
+    for (const { status } of await inTime(20_000, "a 502", Promise.all(answers))) expect(status).toBe(502);
   });
 
   it("somebody is asked all the same where nothing is retried", async () => {

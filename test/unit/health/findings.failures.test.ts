@@ -105,6 +105,14 @@ describe("failures of one client only", () => {
     expect(failures(50, 3_000, oneClient)).toBeUndefined();
   });
 
+  it("take nothing from a client that failed once itself: its connection may have been stale", () => {
+    answered(known, "the only other client", 2_000);
+    failures(4, 3_000, oneClient);
+    expect(failures(1, 4_000, () => "the only other client")).toBeUndefined();
+    expect(failures(20, 5_000, oneClient)).toBeUndefined();
+    expect(failures(1, 6_000, () => "the only other client")).toBe("ejected");
+  });
+
   it("are not made more by a few unlucky ones of others", () => {
     for (const client of ["a", "b", "c"]) answered(known, client, 2_000);
     failures(4, 3_000, oneClient);

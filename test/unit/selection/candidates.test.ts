@@ -156,7 +156,7 @@ describe("the next candidate", () => {
 });
 
 describe("the backends that are tried blindly", () => {
-  const blind = () => downCandidates(config, health, client, asked);
+  const blind = () => downCandidates(config, health, client, asked, NOW_MS);
 
   it("are those that are down and were not asked", () => {
     expect(blind()).toEqual([]);
@@ -180,6 +180,12 @@ describe("the backends that are tried blindly", () => {
     expect(blind()).toEqual([second, ...rest, first]);
     client.bound = rest[0];
     expect(blind()[0]).toBe(rest[0]);
+  });
+
+  it("come last as well whose check is silent now, whatever the one before found", () => {
+    const [first, ...rest] = blindOrder("bad status") as [Backend, ...Backend[]];
+    beginCheck(healthOf(health, first.id), NOW_MS, 4_000);
+    expect(blind()).toEqual([...rest, first]);
   });
 
   it("come with the cookie's among those that were silent, when it was", () => {
