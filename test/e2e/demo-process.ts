@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { MANIFEST_PATH, PAGE_PATH, SERVED_BY } from "../demo/backend.ts";
 import type { Action, Snapshot } from "../demo/stack.ts";
 import { freePort } from "../support/ports.ts";
-import { exited, family, livingProcesses, type Process } from "../support/processes.ts";
+import { COMPILE_CACHE, exited, family, livingProcesses, type Process } from "../support/processes.ts";
 import { until } from "../support/waiting.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
@@ -31,7 +31,11 @@ export class DemoProcess implements AsyncDisposable {
 
   private constructor(command: string, args: readonly string[]) {
     const { PORT: _, ...env } = process.env;
-    this.child = spawn(command, args, { cwd: ROOT, env, stdio: ["pipe", "pipe", "pipe"] });
+    this.child = spawn(command, args, {
+      cwd: ROOT,
+      env: { ...env, ...COMPILE_CACHE },
+      stdio: ["pipe", "pipe", "pipe"],
+    });
     const collect = (chunk: Buffer) => {
       this.output += chunk;
     };

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { send } from "../support/aiostreams.ts";
+import { COMPILE_CACHE } from "../support/processes.ts";
 import { DOMAIN, IDS, type JsonReport, until, World } from "./doctor-world.ts";
 
 /** On two cores that are shared with other tests Wrangler takes its time. */
@@ -181,7 +182,13 @@ async function wranglerDev(vars: World["vars"]): Promise<AsyncDisposable & { url
   const values = Object.entries(vars).flatMap(([name, value]) => ["--var", `${name}:${value}`]);
   const child = spawn(process.execPath, [join(ROOT, "node_modules/wrangler/bin/wrangler.js"), ...args, ...values], {
     cwd: ROOT,
-    env: { ...process.env, WRANGLER_SEND_METRICS: "false", CLOUDFLARE_CF_FETCH_ENABLED: "false", NO_COLOR: "1" },
+    env: {
+      ...process.env,
+      ...COMPILE_CACHE,
+      WRANGLER_SEND_METRICS: "false",
+      CLOUDFLARE_CF_FETCH_ENABLED: "false",
+      NO_COLOR: "1",
+    },
     stdio: ["ignore", "pipe", "pipe"],
   });
   let output = "";

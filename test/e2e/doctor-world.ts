@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Database, RateLimit, SampleAiostreams, type Settings } from "../support/aiostreams.ts";
 import { Authority, type Certificate } from "../support/certificate.ts";
+import { COMPILE_CACHE } from "../support/processes.ts";
 import { SampleWorker } from "../support/sample-worker.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
@@ -161,8 +162,7 @@ export class World implements AsyncDisposable {
       SAMPLE_NAMES: JSON.stringify(this.names),
       SAMPLE_SETTINGS: JSON.stringify({ vars: this.vars, routes: [ROUTE] }),
       WRANGLER_SEND_METRICS: "false",
-      // To compile Wrangler takes longer than all that a doctor does.
-      NODE_COMPILE_CACHE: join(ROOT, "node_modules/.cache/node"),
+      ...COMPILE_CACHE,
       ...env,
     });
     this.#processes.push(started);

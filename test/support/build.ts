@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import type { TestProject } from "vitest/node";
+import { COMPILE_CACHE } from "./processes.ts";
 import type { Compatibility } from "./workerd.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
@@ -24,7 +25,10 @@ declare module "vitest" {
 /** Builds the Worker with Wrangler, exactly as a deployment does. */
 export async function buildWorker(outdir: string): Promise<Script> {
   const wrangler = join(ROOT, "node_modules/.bin/wrangler");
-  const building = promisify(execFile)(wrangler, ["deploy", "--dry-run", "--outdir", outdir], { cwd: ROOT });
+  const building = promisify(execFile)(wrangler, ["deploy", "--dry-run", "--outdir", outdir], {
+    cwd: ROOT,
+    env: { ...process.env, ...COMPILE_CACHE },
+  });
   const [compatibility] = await Promise.all([readCompatibility(), building]);
   return { path: join(outdir, "index.js"), compatibility };
 }

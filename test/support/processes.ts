@@ -1,6 +1,10 @@
 import { type ChildProcess, execFile } from "node:child_process";
 import { once } from "node:events";
+import { join } from "node:path";
 import { promisify } from "node:util";
+
+/** For the environment of programs that load Wrangler: to compile it each time would take longer than what they do. */
+export const COMPILE_CACHE = { NODE_COMPILE_CACHE: join(import.meta.dirname, "../../node_modules/.cache/node") };
 
 export function isRunning(child: ChildProcess): boolean {
   return child.exitCode === null && child.signalCode === null;
