@@ -96,7 +96,7 @@ export async function takeDown(
     await lb.worker.fetch("/", boundTo(id));
     await until("it is ejected", () => changesOf(lb, id).at(-1) === "ejected");
   }
-  await sleep(300); // What was checked a moment ago is not checked again.
+  await sleep(300); // By then a check of each may begin again.
   for (const backend of lb.backends) {
     backend.seen.length = 0;
     backend.checks = 0;

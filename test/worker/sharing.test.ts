@@ -143,13 +143,14 @@ describe.concurrent("a finding", () => {
   });
 
   it("from the future counts as one of now, so that the next check overrules it", async () => {
-    await using dc = await DataCentre.start({ BACKEND_DOWN_TIME: 100 });
+    await using dc = await DataCentre.start({ HEALTH_CHECK_INTERVAL: 0, BACKEND_DOWN_TIME: 100 });
     const finding = { result: "bad status", status: 503, tookMs: 5, atMs: Date.now() + 3_600_000 };
     dc.cache.mode = { kind: "contents", text: JSON.stringify({ findings: { cf: finding } }) };
     const isolate = await dc.isolate();
-    expect(await servedBy(isolate, boundTo("cf"))).not.toBe("cf");
-    dc.cache.mode = { kind: "well" };
     await using _traffic = Traffic.begin(isolate, boundTo("duck"));
+    await until("it counts", () => changes(isolate, "cf").length > 0);
+    expect(changes(isolate, "cf")[0]).toMatchObject({ event: "ejected", shared: true });
+    dc.cache.mode = { kind: "well" };
     await untilLast("back", [isolate]);
     expect(await servedBy(isolate, boundTo("cf"))).toBe("cf");
   });
