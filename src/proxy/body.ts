@@ -11,7 +11,7 @@ export const HELD_BYTES_MAX = 32 * 1024 * 1024;
 const SMALL_BYTES = 16 * 1024;
 const FIRST_BUFFER_BYTES = 4 * 1024;
 
-/** For how long a holding counts without being renewed; the runtime may cancel its invocation at any time. */
+/** For how long a holding counts without being renewed; the runtime may cancel its invocation, timers included, at any time. */
 const LEASE_MS = 3_000;
 
 /** The bytes that one request holds. */
@@ -42,23 +42,18 @@ export class BodyHolder {
 
   /** Takes so many bytes more. Returns whether they may be held. */
   take(bytes: number): boolean {
+    const all = this.#all;
+    const own = this.#own;
     const nowMs = Date.now();
-    if (this.#all.bytes + bytes > HELD_BYTES_MAX) forgetLost(this.#all, nowMs);
-    if (this.#all.bytes + bytes > HELD_BYTES_MAX) return false;
-    // Given up for lost: what it held is no longer counted.
-    if (!this.#all.holdings.has(this.#own)) this.#own.bytes = 0;
-    this.#all.holdings.add(this.#own);
-    this.#all.bytes += bytes;
-    this.#own.bytes += bytes;
-    this.#own.leaseUntilMs = nowMs + LEASE_MS;
+    if (all.bytes + bytes > HELD_BYTES_MAX) forgetLost(all, nowMs);
+    if (all.bytes + bytes > HELD_BYTES_MAX) return false;
+    own.bytes += bytes;
+    // Given up for lost after all: it counts again, with all that it holds.
+    all.bytes += all.holdings.has(own) ? bytes : own.bytes;
+    all.holdings.add(own);
+    own.leaseUntilMs = nowMs + LEASE_MS;
+    this.#renewal ??= setInterval(() => this.take(0), LEASE_MS / 3);
     return true;
-  }
-
-  /** Keeps what is held beyond its first lease. */
-  renew(): void {
-    this.#renewal ??= setInterval(() => {
-      this.#own.leaseUntilMs = Date.now() + LEASE_MS;
-    }, LEASE_MS / 3);
   }
 
   release(): void {
@@ -97,7 +92,6 @@ export async function readBody(request: Request, holder: BodyHolder): Promise<Bo
 
 async function readGrowing(source: ReadableStream, length: number | undefined, holder: BodyHolder): Promise<Body> {
   if (!holder.take(FIRST_BUFFER_BYTES)) return source;
-  holder.renew();
   const reader = source.getReader({ mode: "byob" });
   let buffer = new Uint8Array(FIRST_BUFFER_BYTES);
   let filled = 0;
