@@ -8,7 +8,13 @@ export default defineConfig({
         // The modules, one by one, inside workerd.
         plugins: [cloudflareTest({ wrangler: { configPath: "./wrangler.toml" } })],
         // They share nothing but modules, which hold no state.
-        test: { name: "unit", include: ["test/unit/**/*.test.ts"], isolate: false },
+        test: {
+          name: "unit",
+          include: ["test/unit/**/*.test.ts"],
+          isolate: false,
+          maxWorkers: 8,
+          sequence: { groupOrder: 1 },
+        },
       },
       {
         // The whole Worker inside workerd, against real servers.
@@ -16,7 +22,7 @@ export default defineConfig({
           name: "worker",
           include: ["test/worker/**/*.test.ts"],
           sequence: { groupOrder: 1 },
-          maxWorkers: 4, // Most of their time they wait, for a timeout or a process to start.
+          maxWorkers: 8, // Most of their time they wait, for a timeout or a process to start.
           globalSetup: ["test/support/build.ts"],
           testTimeout: 30_000,
         },
@@ -26,8 +32,8 @@ export default defineConfig({
         test: {
           name: "browser",
           include: ["test/browser/**/*.test.ts"],
-          maxWorkers: 3,
-          sequence: { groupOrder: 2 },
+          maxWorkers: 8,
+          sequence: { groupOrder: 1 },
           globalSetup: ["test/support/build.ts", "test/support/browser.ts"],
           testTimeout: 60_000,
           hookTimeout: 60_000,
@@ -38,8 +44,8 @@ export default defineConfig({
         test: {
           name: "e2e",
           include: ["test/e2e/**/*.test.ts"],
-          maxWorkers: 3,
-          sequence: { groupOrder: 2 },
+          maxWorkers: 8,
+          sequence: { groupOrder: 1 },
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },

@@ -12,7 +12,7 @@ import { until } from "../support/waiting.ts";
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
-const LARGE = 300 * MIB;
+const LARGE = 200 * MIB;
 const GROWTH_MAX_MIB = 64;
 
 /** Larger than what the sockets hold, and no power of two, so that its pieces come out of step with every buffer. */
