@@ -3,12 +3,12 @@ import { type Counters, newCounters } from "./counters.ts";
 import { admit } from "./edge.ts";
 import { report } from "./events.ts";
 import { type Health, newHealth } from "./health/findings.ts";
-import { type Invocation, readWhenCold } from "./health/monitor.ts";
+import { readWhenCold } from "./health/monitor.ts";
 import { Subrequests } from "./health/subrequests.ts";
 import { ownAnswer } from "./own-answer.ts";
 import { newHeldBodies } from "./proxy/body.ts";
 import { WAITING_ATTEMPTS_MAX } from "./proxy/failover.ts";
-import { answerToClient } from "./proxy/headers.ts";
+import { answerToClient, headersToBackend } from "./proxy/headers.ts";
 import { failureOf } from "./proxy/outcome.ts";
 import { proxy } from "./proxy/proxy.ts";
 import { clientOf, movesSession, sessionCookie } from "./selection/session.ts";
@@ -34,20 +34,20 @@ export default {
 
     const startedMs = Date.now();
     isolate ??= { health: newHealth(startedMs), counters: newCounters(startedMs) };
-    const { health } = isolate;
+    const { health, counters } = isolate;
     const ray = request.headers.get("CF-Ray");
     if (isStatusPath(path, config)) {
-      const subrequests = new Subrequests(0, 0);
-      return answerStatus(request, path, { config, ...isolate, ctx, ray, subrequests });
+      return answerStatus(request, path, { config, health, counters, ctx, ray, subrequests: new Subrequests(0, 0) });
     }
 
     const subrequests = new Subrequests(1 + config.maxRetries, WAITING_ATTEMPTS_MAX);
-    const invocation: Invocation = { config, ...isolate, ctx, ray, subrequests };
-    const reading = readWhenCold(invocation);
+    const client = clientOf(request.headers, config);
+    const headers = headersToBackend(request, client.ip, config);
+    const exchange = { config, health, counters, ctx, ray, subrequests, request, path, headers, body: null, client };
+    const reading = readWhenCold(exchange, startedMs);
     if (reading) await reading;
 
-    const client = clientOf(request.headers, config);
-    const served = await proxy(request, path, client, invocation, heldBodies);
+    const served = await proxy(exchange, heldBodies);
     const { response, backend } = served;
     if (env.METRICS) recordMetrics(env.METRICS, request, served, Date.now() - startedMs);
     if (!backend) return response;

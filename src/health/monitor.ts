@@ -51,9 +51,8 @@ const COLD_WAIT_MS = 100;
 const READ_WAIT_MS = 1_000;
 
 /** Begins the checks that are due now that a request passes, and reads what other isolates found. Nobody waits for either. */
-export function tend(invocation: Invocation): void {
+export function tend(invocation: Invocation, nowMs: number): void {
   const { config, health } = invocation;
-  const nowMs = Date.now();
   let begun = 0;
   for (const backend of config.backends) {
     const known = healthOf(health, backend.id);
@@ -127,10 +126,10 @@ export async function checkNow(backend: Backend, known: BackendHealth, invocatio
 }
 
 /** Before the first selection of a cold isolate: resolves when the shared findings are read, or have taken too long. */
-export function readWhenCold(invocation: Invocation): Promise<unknown> | undefined {
+export function readWhenCold(invocation: Invocation, nowMs: number): Promise<unknown> | undefined {
   const { config, health, ctx } = invocation;
   const coldAfterMs = Math.max(config.healthCheckIntervalMs, COLD_AFTER_MS);
-  if (!config.shareHealth || Date.now() - health.sharedReadMs <= coldAfterMs) return undefined;
+  if (!config.shareHealth || nowMs - health.sharedReadMs <= coldAfterMs) return undefined;
   const reading = readShared(invocation);
   ctx.waitUntil(reading);
   return within(COLD_WAIT_MS, reading);

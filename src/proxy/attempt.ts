@@ -2,20 +2,19 @@ import type { Backend } from "../config.ts";
 import type { Failure } from "../events.ts";
 import { within } from "../within.ts";
 import type { Body } from "./body.ts";
-import { newSilence, type Silence } from "./silence.ts";
+import type { Silence } from "./silence.ts";
 import { closeWebSocket, isWebSocketRequest } from "./websocket.ts";
 
 export type Result = Response | Failure;
 
 /** One attempt, while its headers are waited for. */
-export interface Attempt {
+export interface Attempt extends Silence {
   readonly backend: Backend;
   /** 1 for a request's first attempt. */
   readonly number: number;
   readonly sentMs: number;
-  readonly silence: Silence;
-  /** Never rejects. */
-  readonly result: Promise<Result>;
+  /** Rejects when there is no connection, or when it breaks. */
+  readonly response: Promise<Response>;
   /** Frees its connection. The first attempt has none: a signal would cost every request. */
   readonly abort: AbortController | undefined;
 }
@@ -38,11 +37,17 @@ export function begin(
   nowMs: number,
 ): Attempt {
   const abort = number > 1 ? new AbortController() : undefined;
-  const result = send(sending, backend, abort?.signal).then(
-    (response) => resultOf(response, sending.request),
-    () => "network error" as const,
-  );
-  return { backend, number, sentMs: nowMs, silence: newSilence(nowMs, probeAfterMs), result, abort };
+  return {
+    backend,
+    number,
+    sentMs: nowMs,
+    sinceMs: nowMs,
+    lookMs: nowMs + probeAfterMs,
+    lookAfterMs: probeAfterMs,
+    questionedMs: undefined,
+    response: send(sending, backend, abort?.signal),
+    abort,
+  };
 }
 
 function send(
@@ -73,6 +78,26 @@ function resultOf(response: Response, request: Request): Result {
   return "unexpected upgrade";
 }
 
+/**
+ * The result of an attempt, or `undefined` after `ms`: one promise and one timer, which ends with the attempt, so that nothing
+ * is cut later.
+ */
+export function resultWithin(ms: number, { response }: Attempt, request: Request): Promise<Result | undefined> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms, undefined);
+    response.then(
+      (answer) => {
+        clearTimeout(timer);
+        resolve(resultOf(answer, request));
+      },
+      () => {
+        clearTimeout(timer);
+        resolve("network error");
+      },
+    );
+  });
+}
+
 export interface Settled {
   readonly attempt: Attempt;
   readonly result: Result;
@@ -80,9 +105,14 @@ export interface Settled {
 
 /** The attempts of a request whose headers are waited for, and the results that have come. */
 export class OpenAttempts {
+  readonly #request: Request;
   readonly #open = new Set<Attempt>();
   readonly #settled: Settled[] = [];
   #wake = () => {};
+
+  constructor(request: Request) {
+    this.#request = request;
+  }
 
   [Symbol.iterator](): Iterator<Attempt> {
     return this.#open.values();
@@ -94,11 +124,16 @@ export class OpenAttempts {
 
   add(attempt: Attempt): void {
     this.#open.add(attempt);
-    attempt.result.then((result) => {
-      if (this.#open.delete(attempt)) this.#settled.push({ attempt, result });
-      else discard(result);
-      this.#wake();
-    });
+    attempt.response.then(
+      (response) => this.#onResult(attempt, resultOf(response, this.#request)),
+      () => this.#onResult(attempt, "network error"),
+    );
+  }
+
+  #onResult(attempt: Attempt, result: Result): void {
+    if (this.#open.delete(attempt)) this.#settled.push({ attempt, result });
+    else discard(result);
+    this.#wake();
   }
 
   /** Lets go of an attempt: its connection is freed, and an answer that comes all the same is thrown away. */

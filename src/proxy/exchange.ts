@@ -23,9 +23,8 @@ export interface Served {
 }
 
 /** Sends the request to a backend, and tells its health. */
-export function beginAttempt(exchange: Exchange, backend: Backend, number: number): Attempt {
+export function beginAttempt(exchange: Exchange, backend: Backend, number: number, nowMs: number): Attempt {
   const { config, counters, health } = exchange;
-  const nowMs = Date.now();
   countAttempt(counters, backend.id, nowMs);
   sent(healthOf(health, backend.id), nowMs);
   return begin(exchange, backend, number, config.probeAfterMs, nowMs);

@@ -58,7 +58,7 @@ export class Failover {
     this.#exchange = exchange;
     const { request, body } = exchange;
     const { method } = request;
-    this.#open = new OpenAttempts();
+    this.#open = new OpenAttempts(request);
     this.#lastResort = new LastResort(exchange);
     this.#isStreamed = body instanceof ReadableStream;
     this.#isCautious = body !== null || (method !== "GET" && method !== "HEAD") || isWebSocketRequest(request);
@@ -100,7 +100,7 @@ export class Failover {
     const next = this.#mayAsk ? this.#next(nowMs) : undefined;
     if (next === "looking") return LOOK_FOR_FINDING_MS;
     if (next && this.#makeRoom(next)) {
-      this.#ask(next);
+      this.#ask(next, nowMs);
       return this.#waitMs(nowMs);
     }
     if (this.#inHand || this.#open.size === 0) return undefined;
@@ -124,14 +124,15 @@ export class Failover {
     for (const attempt of this.#open) {
       const verdict = this.#listen(attempt, nowMs);
       if (verdict === "silent") continue;
-      const lookMs = verdict === "waiting" ? attempt.silence.lookMs - nowMs : LOOK_FOR_FINDING_MS;
+      const lookMs = verdict === "waiting" ? attempt.lookMs - nowMs : LOOK_FOR_FINDING_MS;
       waitMs = Math.min(waitMs ?? lookMs, lookMs, this.#deadlineMs(attempt) - nowMs);
     }
     return waitMs;
   }
 
-  #listen({ backend, silence }: Attempt, nowMs: number): Verdict {
-    const verdict = listen(silence, healthOf(this.#exchange.health, backend.id), nowMs, this.#isCautious);
+  #listen(attempt: Attempt, nowMs: number): Verdict {
+    const { backend } = attempt;
+    const verdict = listen(attempt, healthOf(this.#exchange.health, backend.id), nowMs, this.#isCautious);
     if (verdict === "unquestioned") hint(backend, this.#exchange);
     return verdict;
   }
@@ -173,13 +174,13 @@ export class Failover {
     return true;
   }
 
-  #ask(backend: Backend): void {
+  #ask(backend: Backend, nowMs: number): void {
     const silent = [...this.#open].at(-1);
     const cause = silent ? failed(silent, "silent") : this.#last;
     if (cause && cause.backend !== backend) this.#report("failover", cause);
     this.#first ??= backend;
     this.#asked.set(backend, "done");
-    this.#open.add(beginAttempt(this.#exchange, backend, ++this.#attempts));
+    this.#open.add(beginAttempt(this.#exchange, backend, ++this.#attempts, nowMs));
   }
 
   #fail(attempt: Attempt, result: Result): void {
@@ -217,7 +218,7 @@ export class Failover {
     this.#end();
     if (this.#last) this.#report("exhausted", this.#last);
     const isLate = this.#last?.reason === "silent" || this.#last?.reason === "timeout";
-    const text = `No backend ${isLate ? "answered in time" : "could be reached"}. Try again in a few seconds.`;
+    const text = `No backend ${isLate ? "answered in time" : "could be reached"}. Try again soon.`;
     const own = ownAnswer(isLate ? 504 : 502, text);
     const { response, backend } = this.#inHand ?? { response: own, backend: undefined };
     return { response, backend, first: this.#first, attempts: this.#attempts };
@@ -226,8 +227,8 @@ export class Failover {
   /** Lets go of what is still open; what was silent counts as failed. */
   #end(): void {
     const { counters } = this.#exchange;
-    for (const { backend, silence } of this.#open.end()) {
-      if (silence.questionedMs !== undefined) countFailure(counters, backend.id, "silent", undefined, Date.now());
+    for (const { backend, questionedMs } of this.#open.end()) {
+      if (questionedMs !== undefined) countFailure(counters, backend.id, "silent", undefined, Date.now());
     }
   }
 

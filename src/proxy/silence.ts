@@ -15,10 +15,6 @@ export interface Silence {
   questionedMs: number | undefined;
 }
 
-export function newSilence(sentMs: number, probeAfterMs: number): Silence {
-  return { sinceMs: sentMs, lookMs: sentMs + probeAfterMs, lookAfterMs: probeAfterMs, questionedMs: undefined };
-}
-
 /** `unquestioned`: a check is due, which is said once; `questioned`: it has yet to answer; `silent`: the attempt is not relied on. */
 export type Verdict = "waiting" | "unquestioned" | "questioned" | "silent";
 

@@ -59,7 +59,7 @@ export async function answerStatus(request: Request, path: string, invocation: I
 async function findOut(invocation: Invocation): Promise<void> {
   const { config, health } = invocation;
   const deadlineMs = Date.now() + WAIT_MAX_MS;
-  await readWhenCold(invocation);
+  await readWhenCold(invocation, Date.now());
   for (;;) {
     await checkAll(invocation, FINDING_AGE_MAX_MS, deadlineMs - Date.now());
     // A backup wakes when a check finds the last primary down, and is then to be checked too.

@@ -14,7 +14,7 @@ let world: World;
 let health: ReturnType<typeof newHealth>;
 const invocation = (subrequests = new Subrequests(4, 3)) => invocationOf(config, { health, subrequests });
 const hintNow = (subrequests?: Subrequests) => hint(backend, invocation(subrequests));
-const request = () => tend(invocation());
+const request = () => tend(invocation(), Date.now());
 const isDue = () => isCheckDue(healthOf(health, "a"), Date.now(), config, false);
 
 beforeEach(() => {

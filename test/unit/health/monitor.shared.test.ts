@@ -13,13 +13,13 @@ let world: World;
 let health: ReturnType<typeof newHealth>;
 const invocation = (settings = config, subrequests = new Subrequests(4, 3)) =>
   invocationOf(settings, { health, subrequests });
-const request = () => tend(invocation());
+const request = () => tend(invocation(), Date.now());
 const checkA = () => hint(backendOf(config, "a"), invocation());
 const hangs = () => new Promise<never>(() => {});
 
 /** For how long the first request of a cold isolate is kept waiting, in ms; `undefined` when not at all. */
 async function coldWaitMs(settings = config): Promise<number | undefined> {
-  const reading = readWhenCold(invocation(settings));
+  const reading = readWhenCold(invocation(settings), Date.now());
   const startedMs = world.nowMs;
   let waitedMs: number | undefined;
   reading?.then(() => {
@@ -55,8 +55,8 @@ describe("a cold isolate", () => {
 
   it("keeps nobody else waiting while its first request waits", () => {
     world.read = hangs;
-    expect(readWhenCold(invocation())).toBeDefined();
-    expect(readWhenCold(invocation())).toBeUndefined();
+    expect(readWhenCold(invocation(), Date.now())).toBeDefined();
+    expect(readWhenCold(invocation(), Date.now())).toBeUndefined();
   });
 
   it("takes in what comes after the wait", async () => {
@@ -79,14 +79,14 @@ describe("a cold isolate", () => {
       await coldWaitMs(settings);
       const readMs = health.sharedReadMs - START_MS;
       await world.pass(coldMs + readMs - world.nowMs);
-      expect(readWhenCold(invocation(settings))).toBeUndefined();
+      expect(readWhenCold(invocation(settings), Date.now())).toBeUndefined();
       await world.pass(1);
-      expect(readWhenCold(invocation(settings))).toBeDefined();
+      expect(readWhenCold(invocation(settings), Date.now())).toBeDefined();
     },
   );
 
   it("reads nothing where nothing is shared", async () => {
-    expect(readWhenCold(invocation(configWith({ SHARE_HEALTH: false })))).toBeUndefined();
+    expect(readWhenCold(invocation(configWith({ SHARE_HEALTH: false })), Date.now())).toBeUndefined();
     expect(world.reads).toBe(0);
   });
 });
@@ -99,9 +99,9 @@ describe("a warm isolate", () => {
 
   it("reads nothing and writes nothing where nothing is shared", async () => {
     const alone = configWith({ SHARE_HEALTH: false });
-    tend(invocation(alone));
+    tend(invocation(alone), Date.now());
     await world.pass(5_000);
-    tend(invocation(alone));
+    tend(invocation(alone), Date.now());
     await world.pass(5_000);
     expect([world.reads, world.writes, world.checks.length]).toEqual([0, 0, 3]);
   });
@@ -205,8 +205,8 @@ describe("a finding", () => {
 
 describe("the cache", () => {
   it("is paid for: without a subrequest left nothing is read, and the next invocation reads", async () => {
-    tend(invocation(config, new Subrequests(50, 3)));
-    expect(readWhenCold(invocation(config, new Subrequests(50, 3)))).toBeDefined();
+    tend(invocation(config, new Subrequests(50, 3)), Date.now());
+    expect(readWhenCold(invocation(config, new Subrequests(50, 3)), Date.now())).toBeDefined();
     await world.pass(200);
     expect(world.reads).toBe(0);
     request();
@@ -224,7 +224,7 @@ describe("the cache", () => {
   it("takes one of the connections that attempts leave free", async () => {
     world.read = hangs;
     const subrequests = new Subrequests(4, 5);
-    tend(invocation(config, subrequests));
+    tend(invocation(config, subrequests), Date.now());
     hint(backendOf(config, "a"), invocation(config, subrequests));
     await world.pass(10_000);
     expect(world.checks).toEqual([]);

@@ -15,7 +15,7 @@ let health: ReturnType<typeof newHealth>;
 /** A request passes, in an invocation of its own. */
 function request(settings = config) {
   const invocation = invocationOf(settings, { health });
-  tend(invocation);
+  tend(invocation, Date.now());
   return invocation;
 }
 const checkedHosts = () => world.checks.map(({ host }) => host);
@@ -92,7 +92,7 @@ describe("a request that passes", () => {
     const more = Object.fromEntries(Array.from({ length: 30 }, (_, n) => [`BACKEND_N${n}`, `n${n}.example.net`]));
     const many = configWith(more);
     const invocation = invocationOf(many, { health: newHealth(START_MS) });
-    tend(invocation);
+    tend(invocation, Date.now());
     await world.pass(1_000);
     hint(backendOf(many, "n9"), invocation);
     await world.pass(1_000);
@@ -102,7 +102,7 @@ describe("a request that passes", () => {
   it("never has more connections waiting than the attempts leave free", async () => {
     for (const host of HOSTS) world.routes.set(host, hanging);
     const subrequests = new Subrequests(4, 5);
-    tend(invocationOf(config, { health, subrequests }));
+    tend(invocationOf(config, { health, subrequests }), Date.now());
     await world.pass(2_999);
     expect(checkedHosts()).toEqual(["a.example.net"]);
     await world.pass(1);
@@ -112,7 +112,7 @@ describe("a request that passes", () => {
   it("makes no check that another one has begun while it waited for a connection", async () => {
     world.routes.set("a.example.net", hanging);
     world.routes.set("b.example.net", hanging);
-    tend(invocationOf(config, { health, subrequests: new Subrequests(4, 5) }));
+    tend(invocationOf(config, { health, subrequests: new Subrequests(4, 5) }), Date.now());
     await world.pass(2_900);
     request();
     expect(world.checksOf("b.example.net")).toHaveLength(1);
@@ -121,7 +121,7 @@ describe("a request that passes", () => {
   });
 
   it("leaves a check due that its invocation has no subrequests for, and finds nothing", async () => {
-    tend(invocationOf(config, { health, subrequests: new Subrequests(49, 3) }));
+    tend(invocationOf(config, { health, subrequests: new Subrequests(49, 3) }), Date.now());
     await world.pass(100);
     expect(world.checks).toEqual([]);
     expect(config.backends.map(({ id }) => healthOf(health, id).finding)).toEqual([undefined, undefined, undefined]);

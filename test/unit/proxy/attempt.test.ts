@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { type Attempt, begin, discard, OpenAttempts } from "../../../src/proxy/attempt.ts";
+import { type Attempt, begin, discard, OpenAttempts, resultWithin } from "../../../src/proxy/attempt.ts";
 import { backendOf, configWith } from "../sample.ts";
 
 const backend = backendOf(configWith(), "a");
@@ -20,7 +20,10 @@ function beginWith(
   const sending = { request, path: "/a%2Fb?c='d", headers, body: parts.body ?? null };
   return begin(sending, backend, parts.number ?? 1, 1_000, 5_000);
 }
-const get = (number = 1, headers = {}) => beginWith(new Request("https://x.example/", { headers }), { number });
+const requestWith = (headers = {}) => new Request("https://x.example/", { headers });
+const get = (number = 1, headers = {}) => beginWith(requestWith(headers), { number });
+/** What an attempt results in, within a time that is never reached. */
+const resultOf = (headers = {}) => resultWithin(10_000, get(1, headers), requestWith(headers));
 
 beforeEach(() => {
   calls = [];
@@ -77,20 +80,27 @@ describe("an attempt", () => {
   });
 
   it("results in the answer, whatever its status", async () => {
-    const { result } = get();
+    const result = resultOf();
     const response = new Response("busy", { status: 503 });
     calls[0]?.answer(response);
     expect(await result).toBe(response);
   });
 
   it("results in a network error when the connection breaks, and when fetch refuses at once", async () => {
-    const { result } = get();
+    const result = resultOf();
     calls[0]?.answer(new Error("reset"));
     expect(await result).toBe("network error");
     vi.stubGlobal("fetch", () => {
       throw new TypeError("bad port");
     });
-    expect(await get().result).toBe("network error");
+    expect(await resultOf()).toBe("network error");
+  });
+
+  it("results in nothing when it has no headers in time, and its answer is still to come", async () => {
+    const attempt = get();
+    expect(await resultWithin(1, attempt, requestWith())).toBeUndefined();
+    calls[0]?.answer(new Response("late"));
+    expect(await (await attempt.response).text()).toBe("late");
   });
 
   it("results in a failure when a 101 comes that nobody asked for, and closes its socket", async () => {
@@ -98,14 +108,14 @@ describe("an attempt", () => {
     theirs.accept();
     const closed = vi.fn();
     theirs.addEventListener("close", closed);
-    const { result } = get();
+    const result = resultOf();
     calls[0]?.answer(new Response(null, { status: 101, webSocket: ours }));
     expect(await result).toBe("unexpected upgrade");
     await vi.waitFor(() => expect(closed).toHaveBeenCalled());
   });
 
   it("results in the 101 that was asked for", async () => {
-    const { result } = get(1, { Upgrade: "websocket" });
+    const result = resultOf({ Upgrade: "websocket" });
     const response = new Response(null, { status: 101, webSocket: new WebSocketPair()[0] });
     calls[0]?.answer(response);
     expect(await result).toBe(response);
@@ -125,7 +135,7 @@ describe("open attempts", () => {
 
   beforeEach(() => {
     cancelled.mockClear();
-    open = new OpenAttempts();
+    open = new OpenAttempts(requestWith());
   });
 
   it("give their results in the order in which they come", async () => {

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { answered, type BackendHealth, beginCheck, endCheck, takeFinding } from "../../../src/health/findings.ts";
-import { listen, newSilence, type Silence, type Verdict } from "../../../src/proxy/silence.ts";
+import { listen, type Silence, type Verdict } from "../../../src/proxy/silence.ts";
 import { found, unknownBackend } from "../health/given.ts";
 
 const PROBE_AFTER_MS = 1_000;
@@ -10,6 +10,10 @@ let known: BackendHealth;
 let silence: Silence;
 const take = (...args: Parameters<typeof found>) => takeFinding(known, found(...args), args[1], false);
 const at = (ms: number, isCautious = false): Verdict => listen(silence, known, SENT_MS + ms, isCautious);
+
+const newSilence = (sinceMs: number, lookAfterMs: number): Silence => {
+  return { sinceMs, lookMs: sinceMs + lookAfterMs, lookAfterMs, questionedMs: undefined };
+};
 
 beforeEach(() => {
   known = unknownBackend();
