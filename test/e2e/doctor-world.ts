@@ -7,6 +7,7 @@ import { type Database, RateLimit, SampleAiostreams, type Settings } from "../su
 import { Authority, type Certificate } from "../support/certificate.ts";
 import { COMPILE_CACHE } from "../support/processes.ts";
 import { SampleWorker } from "../support/sample-worker.ts";
+import { until as waitUntil } from "../support/waiting.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const PROGRAM = join(ROOT, "test/deploy/doctor.ts");
@@ -229,17 +230,9 @@ export function hostOf(id: Id): string {
   return `${id}.films.test`;
 }
 
-/** Waits until a condition holds; fails when that takes too long. */
-export async function until(
-  what: string,
-  condition: () => boolean | Promise<boolean>,
-  timeoutMs = 50_000,
-): Promise<void> {
-  const deadlineMs = Date.now() + timeoutMs;
-  while (!(await condition())) {
-    if (Date.now() > deadlineMs) throw new Error(`still waiting until ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
+/** Waits until a condition holds; a doctor takes its time to start on a busy machine. */
+export function until(what: string, condition: () => boolean | Promise<boolean>, timeoutMs = 50_000): Promise<void> {
+  return waitUntil(what, condition, timeoutMs);
 }
 
 /** The lines of a report about one backend or subject, or of one kind. */

@@ -1,25 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { BackendSnapshot, Snapshot } from "../../../src/status/facts.ts";
 import { statusPage } from "../../../src/status/page.ts";
-
-function backend(facts: Partial<BackendSnapshot> = {}): BackendSnapshot {
-  return {
-    id: "cf",
-    state: "up",
-    backup: null,
-    weight: 1,
-    sinceSeconds: 90,
-    ejectedFor: null,
-    nextCheckSeconds: null,
-    finding: { result: "good", status: 200, milliseconds: 24, ageSeconds: 0, isShared: false },
-    isBeingChecked: false,
-    lastFailure: null,
-    requests: 0,
-    failures: 0,
-    minutes: Array(60).fill({ requests: 0, failures: 0 }),
-    ...facts,
-  };
-}
+import { backend } from "./sample.ts";
 
 const DOWN = backend({ id: "koyeb", state: "down", ejectedFor: "check: no answer", nextCheckSeconds: 18 });
 const ASLEEP = backend({ id: "home", state: "unknown", backup: "asleep", finding: null });

@@ -10,27 +10,7 @@ import {
   stateWord,
   summaryOf,
 } from "../../../src/status/words.ts";
-
-const FINDING = { result: "good", status: 200, milliseconds: 24, ageSeconds: 0, isShared: false } as const;
-
-function backend(facts: Partial<BackendSnapshot> = {}): BackendSnapshot {
-  return {
-    id: "cf",
-    state: "up",
-    backup: null,
-    weight: 1,
-    sinceSeconds: 90,
-    ejectedFor: null,
-    nextCheckSeconds: null,
-    finding: FINDING,
-    isBeingChecked: false,
-    lastFailure: null,
-    requests: 0,
-    failures: 0,
-    minutes: [],
-    ...facts,
-  };
-}
+import { backend, FINDING } from "./sample.ts";
 
 const down = (facts: Partial<BackendSnapshot> = {}) =>
   backend({ state: "down", ejectedFor: "check: no answer", nextCheckSeconds: 18, ...facts });
