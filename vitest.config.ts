@@ -11,10 +11,15 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["test/unit/**/*.test.ts"],
+          exclude: ["test/unit/cli/**"],
           isolate: false,
           maxWorkers: 8,
           sequence: { groupOrder: 1 },
         },
+      },
+      {
+        // The programs, module by module, on Node as they run.
+        test: { name: "cli", include: ["test/unit/cli/**/*.test.ts"], sequence: { groupOrder: 1 } },
       },
       {
         // The whole Worker inside workerd, against real servers.

@@ -10,6 +10,8 @@ export interface Backend {
   readonly weight: number;
   /** Whether it gets traffic only while no other backend is up. */
   readonly isBackup: boolean;
+  /** Request headers for this backend alone, over what the client sent; they are secret. */
+  readonly headers: readonly (readonly [name: string, value: string])[];
   /** Its own part of every rendezvous score. It comes from the id, so a backend keeps its clients when its address changes. */
   readonly seed: number;
 }
@@ -27,7 +29,7 @@ type ValueOf<Name extends VariableName> = NonNullable<ReturnType<(typeof VARIABL
 type Vars = Readonly<Record<string, unknown>>;
 
 /** One thing that is wrong with one variable. */
-export interface Fault {
+export interface ConfigIssue {
   readonly variable: string;
   /** What the variable must be; fit for the public. */
   readonly allowed: string;
@@ -35,13 +37,13 @@ export interface Fault {
   readonly found: string | undefined;
 }
 
-/** The configuration cannot be used; `faults` holds everything that is wrong with it, not just the first thing. */
+/** The configuration cannot be used; `issues` holds everything that is wrong with it, not just the first thing. */
 export class ConfigError extends Error {
-  readonly faults: readonly Fault[];
+  readonly issues: readonly ConfigIssue[];
 
-  constructor(faults: readonly Fault[]) {
-    super(faults.map(({ variable, allowed }) => `${variable} ${allowed}`).join("\n"));
-    this.faults = faults;
+  constructor(issues: readonly ConfigIssue[]) {
+    super(issues.map(({ variable, allowed }) => `${variable} ${allowed}`).join("\n"));
+    this.issues = issues;
   }
 }
 
@@ -49,7 +51,7 @@ interface Variable<Key extends string, T> {
   /** Its name in `Config`. */
   readonly key: Key;
   /** `undefined` means that it is required. */
-  readonly standard: string | number | boolean | undefined;
+  readonly defaultValue: string | number | boolean | undefined;
   readonly allowed: string;
   /** The value, or `undefined` for one that is not allowed. Text comes without blanks around it. */
   readonly parse: (found: unknown) => T | undefined;
@@ -60,6 +62,9 @@ const HOUR_MS = 3_600_000;
 /** The token of RFC 9110, section 5.6.2, and RFC 6265, section 4.1.1. */
 const TOKEN = "[!#$%&'*+\\-.^_`|~0-9A-Za-z]+";
 
+/** A header as a request may carry it: no control characters, and nothing that has no place in a byte. */
+const HEADER_LINE = new RegExp(`^(${TOKEN}):[ \\t]*([\\t\\x20-\\x7e\\x80-\\xff]*)$`);
+
 /** Every variable but the backends themselves: its default, what is allowed, and how it is read. */
 export const VARIABLES = {
   PRIMARY_DOMAIN: variable(
@@ -68,33 +73,35 @@ export const VARIABLES = {
     "is required and must be a host name, such as aiostreams.example.com",
     parseHostName,
   ),
-  STICKY_SESSIONS: yesOrNo("stickySessions", true),
+  STICKY_SESSIONS: boolean("stickySessions", true),
   SESSION_COOKIE_NAME: text(
     "sessionCookieName",
     "aiostreams_backend",
     "must be a cookie name of letters, digits and !#$%&'*+-.^_`|~",
     TOKEN,
   ),
-  SESSION_COOKIE_TTL: wholeNumber("sessionCookieTtlSeconds", 86_400, 1, 34_560_000),
-  BACKEND_DOWN_TIME: wholeNumber("downTimeMs", 30_000, 0, HOUR_MS),
-  MAX_RETRIES: wholeNumber("maxRetries", 3, 0, 10),
-  BACKEND_TIMEOUT: wholeNumber("backendTimeoutMs", 100_000, 1, HOUR_MS),
+  SESSION_COOKIE_TTL: integer("sessionCookieTtlSeconds", 86_400, 1, 34_560_000),
+  BACKEND_DOWN_TIME: integer("downTimeMs", 30_000, 0, HOUR_MS),
+  MAX_RETRIES: integer("maxRetries", 3, 0, 10),
+  BACKEND_TIMEOUT: integer("backendTimeoutMs", 100_000, 1, HOUR_MS),
   HEALTH_CHECK_PATH: text(
     "healthCheckPath",
     "/api/v1/health",
     "must be a path with one leading slash",
     '/(?!/)[!-"$-~]*',
   ),
+  /** Empty means that any 2xx is good. Absent, it is AIOStreams' own for AIOStreams' own path, else empty. */
+  HEALTH_CHECK_EXPECT: variable("healthCheckExpect", "", "must be text of at most 200 characters, or empty", parseText),
   /** 0 means that nothing is checked by age. */
   HEALTH_CHECK_INTERVAL: variable(
     "healthCheckIntervalMs",
     30_000,
     "must be 0, or a whole number from 1000 to 3600000",
-    (found) => parseWholeNumber(found, 0, 0) ?? parseWholeNumber(found, 1_000, HOUR_MS),
+    (found) => parseInteger(found, 0, 0) ?? parseInteger(found, 1_000, HOUR_MS),
   ),
-  PROBE_AFTER: wholeNumber("probeAfterMs", 1_000, 1, HOUR_MS),
-  SHARE_HEALTH: yesOrNo("shareHealth", true),
-  RETRY_NON_IDEMPOTENT: yesOrNo("retryNonIdempotent", true),
+  PROBE_AFTER: integer("probeAfterMs", 1_000, 1, HOUR_MS),
+  SHARE_HEALTH: boolean("shareHealth", true),
+  RETRY_NON_IDEMPOTENT: boolean("retryNonIdempotent", true),
   /** Empty means that there is no status page. */
   STATUS_PATH: text(
     "statusPath",
@@ -114,6 +121,17 @@ export const VARIABLES = {
 };
 
 const BACKEND_PREFIX = "BACKEND_";
+const HEADERS_PREFIX = "HEADERS_";
+
+/** What AIOStreams answers on its health route; a proxy whose application is gone answers something else. */
+const AIOSTREAMS_HEALTH = '"success":true';
+
+/**
+ * Headers that would break the connection to the backend (RFC 9110, sections 7.2, 7.6.1 and 8.6), that only Cloudflare may
+ * set, or that the Worker vouches for.
+ */
+const NOT_CONFIGURABLE =
+  /^(host|connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|content-length|cf-connecting-ip|x-forwarded-.*)$/i;
 
 /** Whether the name is that of a backend: `BACKEND_<NAME>`, but not a setting that happens to begin like one. */
 export function isBackendVariable(name: string): boolean {
@@ -122,53 +140,64 @@ export function isBackendVariable(name: string): boolean {
 
 /** Whether the Worker reads a variable of this name. */
 export function isKnownVariable(name: string): boolean {
-  return Object.hasOwn(VARIABLES, name) || isBackendVariable(name);
+  return Object.hasOwn(VARIABLES, name) || isBackendVariable(name) || name.startsWith(HEADERS_PREFIX);
 }
 
 /**
  * Parses the Worker's variables. Strings, numbers and booleans are all accepted, as TOML and the dashboard give them;
  * variables that the Worker does not know are left alone, since `env` also holds bindings and secrets of other kinds.
  *
- * @throws {ConfigError} listing every fault at once.
+ * @throws {ConfigError} listing every issue at once.
  */
 export function parseConfig(vars: Vars): Config {
-  const faults: Fault[] = [];
+  const issues: ConfigIssue[] = [];
   const values: Record<string, unknown> = {};
-  for (const [name, { key, standard, allowed, parse }] of Object.entries<Variable<string, unknown>>(VARIABLES)) {
-    const found = vars[name] ?? standard;
+  for (const [name, { key, defaultValue, allowed, parse }] of Object.entries<Variable<string, unknown>>(VARIABLES)) {
+    const found = vars[name] ?? defaultValue;
     values[key] = parse(typeof found === "string" ? found.trim() : found);
-    if (values[key] === undefined) faults.push({ variable: name, allowed, found: shown(name, found) });
+    if (values[key] === undefined) issues.push({ variable: name, allowed, found: redacted(name, found) });
   }
+  const isOwnRoute = values.healthCheckPath === VARIABLES.HEALTH_CHECK_PATH.defaultValue;
+  if (vars.HEALTH_CHECK_EXPECT === undefined && isOwnRoute) values.healthCheckExpect = AIOSTREAMS_HEALTH;
   const config = values as Omit<Config, "publicOrigin" | "backends">;
   const { primaryDomain, statusPath, healthCheckPath } = config;
   if (statusPath && statusPath === healthCheckPath?.replace(/\?.*/, "")) {
-    faults.push({ variable: "STATUS_PATH", allowed: VARIABLES.STATUS_PATH.allowed, found: NOT_SHOWN });
+    issues.push({ variable: "STATUS_PATH", allowed: VARIABLES.STATUS_PATH.allowed, found: NOT_SHOWN });
   }
-  const backends = Object.freeze(parseBackends(vars, primaryDomain, faults));
-  if (faults.length > 0) throw new ConfigError(faults);
+  const headers = parseAllHeaders(vars, issues);
+  const backends = Object.freeze(parseBackends(vars, primaryDomain, headers, issues));
+  if (issues.length > 0) throw new ConfigError(issues);
   return Object.freeze({ ...config, publicOrigin: `https://${primaryDomain}`, backends });
 }
 
-function parseBackends(vars: Vars, primaryDomain: string, faults: Fault[]): Backend[] {
+function parseBackends(
+  vars: Vars,
+  primaryDomain: string,
+  headers: ReadonlyMap<string, Backend["headers"]>,
+  issues: ConfigIssue[],
+): Backend[] {
   const backends: (Backend & { variable: string })[] = [];
   for (const variable of Object.keys(vars).filter(isBackendVariable).sort()) {
     const found = vars[variable];
     if (typeof found === "string" && found.trim() === "") continue;
-    const fault = (allowed: string) => faults.push({ variable, allowed, found: shown(variable, found) });
-    const id = variable.slice(BACKEND_PREFIX.length).toLowerCase();
-    const [address = "", ...words] = typeof found === "string" ? found.trim().split(/\s+/) : [];
+    const issue = (allowed: string) => issues.push({ variable, allowed, found: redacted(variable, found) });
+    const id = idOf(variable, BACKEND_PREFIX);
+    const [address = "", ...optionTexts] = typeof found === "string" ? found.trim().split(/\s+/) : [];
     const url = parseOrigin(address);
-    const options = parseOptions(words);
-    const twin = backends.find((other) => other.id === id || other.origin === url?.origin);
-    if (!/^[a-z0-9_-]+$/.test(id)) fault("must have a name of letters, digits, _ or - after BACKEND_");
-    else if (!url) fault("must be host, host:port or http(s)://host[:port], without path or credentials");
-    else if (!options) fault("may have these options after its address, each once: weight=1 to weight=100, backup");
-    else if (url.hostname === primaryDomain) fault("must not be PRIMARY_DOMAIN itself: requests would loop");
-    else if (twin) fault(`must not be the same backend as ${twin.variable}`);
-    else backends.push({ id, origin: url.origin, ...options, seed: hashText(id), variable });
+    const options = parseOptions(optionTexts);
+    const duplicate = backends.find((other) => other.id === id || other.origin === url?.origin);
+    if (!/^[a-z0-9_-]+$/.test(id)) issue("must have a name of letters, digits, _ or - after BACKEND_");
+    else if (!url) issue("must be host, host:port or http(s)://host[:port], without path or credentials");
+    else if (!options) issue("may have these options after its address, each once: weight=1 to weight=100, backup");
+    else if (url.hostname === primaryDomain) issue("must not be PRIMARY_DOMAIN itself: requests would loop");
+    else if (duplicate) issue(`must not be the same backend as ${duplicate.variable}`);
+    else {
+      const { origin } = url;
+      backends.push({ id, origin, ...options, headers: headers.get(id) ?? [], seed: hashText(id), variable });
+    }
   }
-  if (!faults.some((fault) => isBackendVariable(fault.variable))) {
-    const missing = (allowed: string) => faults.push({ variable: "BACKEND_<NAME>", allowed, found: undefined });
+  if (!issues.some(({ variable }) => isBackendVariable(variable))) {
+    const missing = (allowed: string) => issues.push({ variable: "BACKEND_<NAME>", allowed, found: undefined });
     if (backends.length === 0) missing("is required: name at least one backend");
     else if (backends.every(({ isBackup }) => isBackup))
       missing("is required: at least one backend must not be a backup");
@@ -176,15 +205,54 @@ function parseBackends(vars: Vars, primaryDomain: string, faults: Fault[]): Back
   return backends.sort((a, b) => (a.id < b.id ? -1 : 1)).map(({ variable: _, ...backend }) => Object.freeze(backend));
 }
 
+/** The headers of every `HEADERS_<NAME>`, by the id of its backend. */
+function parseAllHeaders(vars: Vars, issues: ConfigIssue[]): ReadonlyMap<string, Backend["headers"]> {
+  // One that is empty for a while, for maintenance, keeps its headers.
+  const ids = Object.keys(vars)
+    .filter(isBackendVariable)
+    .map((variable) => idOf(variable, BACKEND_PREFIX));
+  const all = new Map<string, Backend["headers"]>();
+  for (const variable of Object.keys(vars).filter((name) => name.startsWith(HEADERS_PREFIX))) {
+    const id = idOf(variable, HEADERS_PREFIX);
+    const headers = parseHeaders(vars[variable]);
+    const issue = (allowed: string) => issues.push({ variable, allowed, found: NOT_SHOWN });
+    if (!headers) {
+      issue(
+        "must be lines of Name: value, each name once; not Host, Content-Length, CF-Connecting-IP, X-Forwarded-* or a hop-by-hop header",
+      );
+    } else if (!ids.includes(id)) issue(`must name a backend: there is no BACKEND_${id.toUpperCase()}`);
+    else all.set(id, headers);
+  }
+  return all;
+}
+
+/** Lines of `Name: value` (RFC 9110, section 5.5); a newline that was typed at a prompt arrives as a backslash and an n. */
+function parseHeaders(found: unknown): Backend["headers"] | undefined {
+  if (typeof found !== "string") return undefined;
+  const headers = new Map<string, [string, string]>();
+  for (const line of found.split(/\r?\n|\\r\\n|\\n/)) {
+    if (line.trim() === "") continue;
+    const [, name, value] = HEADER_LINE.exec(line.trim()) ?? [];
+    if (name === undefined || value === undefined) return undefined;
+    if (NOT_CONFIGURABLE.test(name) || headers.has(name.toLowerCase())) return undefined;
+    headers.set(name.toLowerCase(), [name, value]);
+  }
+  return [...headers.values()];
+}
+
+function idOf(variable: string, prefix: string): string {
+  return variable.slice(prefix.length).toLowerCase();
+}
+
 /** The options behind a backend's address, in nginx's words; `undefined` for one that is unknown, out of bounds or given twice. */
-function parseOptions(words: readonly string[]): Pick<Backend, "weight" | "isBackup"> | undefined {
+function parseOptions(options: readonly string[]): Pick<Backend, "weight" | "isBackup"> | undefined {
   let weight: number | undefined;
   let isBackup = false;
-  for (const word of words) {
-    if (word === "backup" && !isBackup) {
+  for (const option of options) {
+    if (option === "backup" && !isBackup) {
       isBackup = true;
     } else {
-      const given = word.startsWith("weight=") ? parseWholeNumber(word.slice("weight=".length), 1, 100) : undefined;
+      const given = option.startsWith("weight=") ? parseInteger(option.slice("weight=".length), 1, 100) : undefined;
       if (given === undefined || weight !== undefined) return undefined;
       weight = given;
     }
@@ -195,48 +263,53 @@ function parseOptions(words: readonly string[]): Pick<Backend, "weight" | "isBac
 const NOT_SHOWN = "(not shown)";
 
 /** A wrong value as the log may hold it: no credentials, no path of an address (it may be a user's), and not the status page's. */
-function shown(variable: string, found: unknown): string | undefined {
+function redacted(variable: string, found: unknown): string | undefined {
   if (variable === "STATUS_PATH") return NOT_SHOWN;
   if (typeof found === "object") return "object";
   const text = found === undefined ? undefined : String(found).replace(/^(\w+:\/\/)?.*@/s, "$1…@");
-  const isPath = variable === "HEALTH_CHECK_PATH";
-  return isPath ? text : text?.replace(/([^/:]\/|[?#])\S+/g, "$1…");
+  const isOurs = variable.startsWith("HEALTH_CHECK_");
+  return isOurs ? text : text?.replace(/([^/:]\/|[?#])\S+/g, "$1…");
 }
 
 function variable<const Key extends string, T>(
   key: Key,
-  standard: Variable<Key, T>["standard"],
+  defaultValue: Variable<Key, T>["defaultValue"],
   allowed: string,
   parse: Variable<Key, T>["parse"],
 ): Variable<Key, T> {
-  return { key, standard, allowed, parse };
+  return { key, defaultValue, allowed, parse };
 }
 
-function wholeNumber<const Key extends string>(key: Key, standard: number, min: number, max: number) {
-  const parse = (found: unknown) => parseWholeNumber(found, min, max);
-  return variable(key, standard, `must be a whole number from ${min} to ${max}`, parse);
+function integer<const Key extends string>(key: Key, defaultValue: number, min: number, max: number) {
+  const parse = (found: unknown) => parseInteger(found, min, max);
+  return variable(key, defaultValue, `must be a whole number from ${min} to ${max}`, parse);
 }
 
-function yesOrNo<const Key extends string>(key: Key, standard: boolean) {
-  return variable(key, standard, "must be true or false", parseBoolean);
+function boolean<const Key extends string>(key: Key, defaultValue: boolean) {
+  return variable(key, defaultValue, "must be true or false", parseBoolean);
 }
 
 /** `pattern`: what the whole text has to be, as a regular expression. */
-function text<const Key extends string>(key: Key, standard: string, allowed: string, pattern: string) {
+function text<const Key extends string>(key: Key, defaultValue: string, allowed: string, pattern: string) {
   const whole = new RegExp(`^(?:${pattern})$`);
   const parse = (found: unknown) => (typeof found === "string" && whole.test(found) ? found : undefined);
-  return variable(key, standard, allowed, parse);
+  return variable(key, defaultValue, allowed, parse);
 }
 
-function parseWholeNumber(found: unknown, min: number, max: number): number | undefined {
+function parseInteger(found: unknown, min: number, max: number): number | undefined {
   const value = typeof found === "string" && /^\d{1,15}$/.test(found) ? Number(found) : found;
   return typeof value === "number" && Number.isInteger(value) && value >= min && value <= max ? value : undefined;
 }
 
+function parseText(found: unknown): string | undefined {
+  const text = typeof found === "object" ? undefined : String(found);
+  return text !== undefined && text.length <= 200 ? text : undefined;
+}
+
 function parseBoolean(found: unknown): boolean | undefined {
   if (typeof found === "boolean") return found;
-  const word = typeof found === "string" ? found.toLowerCase() : "";
-  return word === "true" ? true : word === "false" ? false : undefined;
+  const text = typeof found === "string" ? found.toLowerCase() : "";
+  return text === "true" ? true : text === "false" ? false : undefined;
 }
 
 function parseHostName(found: unknown): string | undefined {

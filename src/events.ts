@@ -48,7 +48,7 @@ export type LogEvent =
   | ({ readonly event: "exhausted" } & AttemptEvent)
   | {
       readonly event: "bad_configuration";
-      readonly faults: readonly { variable: string; allowed: string; found: string | undefined }[];
+      readonly issues: readonly { variable: string; allowed: string; found: string | undefined }[];
     };
 
 /** What is counted of events. */

@@ -63,7 +63,7 @@ function configOf(env: Env): Config | ConfigError {
       parsed = { env, config: parseConfig(env) };
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
-      report({ event: "bad_configuration", faults: error.faults });
+      report({ event: "bad_configuration", issues: error.issues });
       parsed = { env, config: error };
     }
   }

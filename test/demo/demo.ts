@@ -122,7 +122,7 @@ Good to know
 }
 
 function recovery(downTimeMs: number): string {
-  const afterMs = Math.min(downTimeMs, Number(VARIABLES.HEALTH_CHECK_INTERVAL.standard));
+  const afterMs = Math.min(downTimeMs, Number(VARIABLES.HEALTH_CHECK_INTERVAL.defaultValue));
   return `${afterMs === 0 ? "" : `${afterMs / 1000} s after its last check, `}the next request makes the load balancer check it again, beside that request.`;
 }
 

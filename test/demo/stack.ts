@@ -245,8 +245,8 @@ export class Stack {
     const { unstable_readConfig } = await import("wrangler");
     const { vars } = unstable_readConfig({ config: join(ROOT, "wrangler.toml") });
     const configured = Object.keys(vars).filter(isBackendVariable);
-    const defaults = Object.entries(VARIABLES).flatMap(([name, { standard }]) =>
-      standard === undefined ? [] : [[name, standard] as const],
+    const defaults = Object.entries(VARIABLES).flatMap(([name, { defaultValue }]) =>
+      defaultValue === undefined ? [] : [[name, defaultValue] as const],
     );
     const backends = [...this.#backends].map(([id, { process }]) => {
       const options = this.#isBackup(id) ? " backup" : "";

@@ -1,12 +1,12 @@
 import { describe, expect, it } from "vitest";
-import { compareStatuses } from "../deploy/agreement.ts";
-import { type Answer, retryAfterMs } from "../deploy/ask.ts";
-import type { DeployedBackend } from "../deploy/deployment.ts";
-import { judgeAnswer, judgeRedirect, judgeStatusPage } from "../deploy/public-words.ts";
-import { reachedInWords } from "../deploy/reach.ts";
-import type { Aiostreams } from "../deploy/status.ts";
-import { healthInWords } from "../deploy/up.ts";
-import { failureInWords } from "../deploy/words.ts";
+import { compareStatuses } from "../../src/cli/agreement.ts";
+import { type Answer, retryAfterMs } from "../../src/cli/ask.ts";
+import type { DeployedBackend } from "../../src/cli/deployment.ts";
+import { judgeAnswer, judgeRedirect, judgeStatusPage } from "../../src/cli/public-words.ts";
+import { reachedInWords } from "../../src/cli/reach.ts";
+import type { Aiostreams } from "../../src/cli/status.ts";
+import { healthInWords } from "../../src/cli/up.ts";
+import { failureInWords } from "../../src/cli/words.ts";
 
 const DAY_MS = 86_400_000;
 const KOYEB: DeployedBackend = {
@@ -15,6 +15,8 @@ const KOYEB: DeployedBackend = {
   variable: "BACKEND_KOYEB",
   weight: 1,
   isBackup: false,
+  headers: [],
+  headers: [],
   seed: 0,
 };
 

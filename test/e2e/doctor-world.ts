@@ -10,7 +10,7 @@ import { SampleWorker } from "../support/sample-worker.ts";
 import { until as waitUntil } from "../support/waiting.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
-const PROGRAM = join(ROOT, "test/deploy/doctor.ts");
+const PROGRAM = join(ROOT, "src/cli/doctor.ts");
 const NAMES = join(ROOT, "test/support/names.js");
 const SETTINGS = join(ROOT, "test/support/settings.js");
 

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { refusalOf } from "../deploy/preflight.ts";
+import { refusalOf } from "../../src/cli/preflight.ts";
 import { COMPILE_CACHE } from "../support/processes.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
@@ -27,7 +27,7 @@ async function complaintsAbout(toml: string): Promise<string> {
 
 /** The same by the program, as `npm run deploy` runs it. */
 async function run(toml: string): Promise<{ code: number; output: string }> {
-  const args = [join(ROOT, "test/deploy/preflight.ts"), await written(toml)];
+  const args = [join(ROOT, "src/cli/preflight.ts"), await written(toml)];
   const child = promisify(execFile)(process.execPath, args, { env: { ...process.env, ...COMPILE_CACHE } });
   const { code = 0, stdout, stderr } = await child.catch((error) => error);
   return { code, output: stdout + stderr };

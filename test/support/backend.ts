@@ -170,7 +170,7 @@ export class Backend {
       const status = isCheck ? (mode.healthStatus ?? mode.status) : mode.status;
       return void response.writeHead(status, { "Content-Type": "text/plain" }).end(`${this.id} says ${status}`);
     }
-    if (isCheck) return void response.writeHead(200, { "Content-Type": "application/json" }).end('{"status":"ok"}');
+    if (isCheck) return void response.writeHead(200, { "Content-Type": "application/json" }).end('{"success":true}');
     if (mode.kind === "slow") await sleep(mode.ms);
     if (mode.kind === "stall") {
       return void response.writeHead(200, { "Content-Length": "1000" }).write("the beginning");

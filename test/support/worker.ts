@@ -26,7 +26,7 @@ export interface LogLine {
   readonly status?: number;
   readonly attempt?: number;
   readonly ray?: string | null;
-  readonly faults?: readonly unknown[];
+  readonly issues?: readonly unknown[];
 }
 
 export interface Options {

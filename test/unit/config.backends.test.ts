@@ -1,11 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { parseConfig } from "../../src/config.ts";
-import { anyText, configWith, faultsOf } from "./sample.ts";
+import { anyText, configWith, issuesOf } from "./sample.ts";
 
 const ONE = { PRIMARY_DOMAIN: "aiostreams.example.com", BACKEND_CF: "cf.example.net" };
 
-const refusedOf = (vars: Record<string, unknown>) => faultsOf(vars).map(({ variable }) => variable);
+const refusedOf = (vars: Record<string, unknown>) => issuesOf(vars).map(({ variable }) => variable);
 const backendFrom = (text: unknown) => parseConfig({ ...ONE, BACKEND_CF: text }).backends[0];
 
 describe("a backend's address", () => {
@@ -77,7 +77,7 @@ describe("a backend's address", () => {
     fc.assert(
       fc.property(texts, (text) => {
         const vars = { PRIMARY_DOMAIN: "aiostreams.example.com", BACKEND_ANY: text };
-        if (faultsOf(vars).length > 0) return;
+        if (issuesOf(vars).length > 0) return;
         const origin = parseConfig(vars).backends[0]?.origin ?? "";
         expect(new URL(origin).origin).toBe(origin);
       }),
@@ -125,8 +125,8 @@ describe("a backend's options", () => {
     ", duck.example.net",
     "https://duck.example.net",
   ])("cannot be %j", (options) => {
-    const faults = faultsOf({ ...ONE, BACKEND_DUCK: `duck.example.net ${options}` });
-    expect(faults).toMatchObject([{ variable: "BACKEND_DUCK", allowed: expect.stringContaining("weight=1") }]);
+    const issues = issuesOf({ ...ONE, BACKEND_DUCK: `duck.example.net ${options}` });
+    expect(issues).toMatchObject([{ variable: "BACKEND_DUCK", allowed: expect.stringContaining("weight=1") }]);
   });
 
   it("do not change its id, its origin or its place in the hash", () => {

@@ -1,12 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { faultsOf, VARS } from "./sample.ts";
+import { issuesOf, VARS } from "./sample.ts";
 
 const SECRET = "s3cret";
 
 /** All that is said of a wrong value: to the public, and in the log. */
-const saidOf = (vars: Record<string, unknown>) => JSON.stringify(faultsOf({ ...VARS, ...vars }));
-const foundIn = (variable: string, value: unknown) => faultsOf({ ...VARS, [variable]: value })[0]?.found;
+const saidOf = (vars: Record<string, unknown>) => JSON.stringify(issuesOf({ ...VARS, ...vars }));
+const foundIn = (variable: string, value: unknown) => issuesOf({ ...VARS, [variable]: value })[0]?.found;
 
 describe("what was found in a wrong variable", () => {
   it.each([

@@ -2,9 +2,9 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import readme from "../../README.md?raw";
 import { type Config, ConfigError, isBackendVariable, isKnownVariable, VARIABLES } from "../../src/config.ts";
-import { anyText, configWith, faultsOf, VARS } from "./sample.ts";
+import { anyText, configWith, issuesOf, VARS } from "./sample.ts";
 
-const refusedOf = (vars: Record<string, unknown>) => faultsOf(vars).map(({ variable }) => variable);
+const refusedOf = (vars: Record<string, unknown>) => issuesOf(vars).map(({ variable }) => variable);
 
 /** The field of `Config` that each variable ends up in. */
 const FIELDS: Record<keyof typeof VARIABLES, keyof Config> = {
@@ -16,6 +16,7 @@ const FIELDS: Record<keyof typeof VARIABLES, keyof Config> = {
   MAX_RETRIES: "maxRetries",
   BACKEND_TIMEOUT: "backendTimeoutMs",
   HEALTH_CHECK_PATH: "healthCheckPath",
+  HEALTH_CHECK_EXPECT: "healthCheckExpect",
   HEALTH_CHECK_INTERVAL: "healthCheckIntervalMs",
   PROBE_AFTER: "probeAfterMs",
   SHARE_HEALTH: "shareHealth",
@@ -133,7 +134,7 @@ describe("a configuration", () => {
   });
 
   it("is refused with what is allowed, for the public: never with what was found", () => {
-    const { message } = new ConfigError(faultsOf({ ...VARS, MAX_RETRIES: "-1", BACKEND_A: "hidden.example.net/x" }));
+    const { message } = new ConfigError(issuesOf({ ...VARS, MAX_RETRIES: "-1", BACKEND_A: "hidden.example.net/x" }));
     expect(message).toBe(
       "MAX_RETRIES must be a whole number from 0 to 10\n" +
         "BACKEND_A must be host, host:port or http(s)://host[:port], without path or credentials",
@@ -149,8 +150,8 @@ describe("a configuration", () => {
     const vars = fc.dictionary(names, values);
     fc.assert(
       fc.property(vars, (given) => {
-        faultsOf({ ...VARS, ...given });
-        faultsOf(given);
+        issuesOf({ ...VARS, ...given });
+        issuesOf(given);
       }),
       { numRuns: 500 },
     );
@@ -181,10 +182,10 @@ describe("the README's table", () => {
   });
 
   it.each(NAMES)("names the default of %s", (name) => {
-    const { standard } = VARIABLES[name];
+    const { defaultValue } = VARIABLES[name];
     const value = rows.find(({ names }) => names.includes(name))?.value;
-    if (standard === undefined) expect(value).toBe("required");
-    else if (standard === "") expect(value).toMatch(/^empty\b/);
-    else expect(value).toBe(`\`${standard}\``);
+    if (defaultValue === undefined) expect(value).toBe("required");
+    else if (defaultValue === "") expect(value).toMatch(/^empty\b/);
+    else expect(value).toBe(`\`${defaultValue}\``);
   });
 });

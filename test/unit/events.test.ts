@@ -13,7 +13,7 @@ const EXHAUSTED: LogEvent = {
   ray: "r",
 };
 const FAULT = { variable: "MAX_RETRIES", allowed: "must be a whole number from 0 to 10", found: "-1" };
-const MISCONFIGURED: LogEvent = { event: "bad_configuration", faults: [FAULT] };
+const MISCONFIGURED: LogEvent = { event: "bad_configuration", issues: [FAULT] };
 const ALL = [EJECTED, BACK, FAILOVER, EXHAUSTED, MISCONFIGURED];
 
 let errors: string[];

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { type Backend, type Config, ConfigError, type Fault, parseConfig } from "../../src/config.ts";
+import { type Backend, type Config, ConfigError, type ConfigIssue, parseConfig } from "../../src/config.ts";
 import { newCounters } from "../../src/counters.ts";
 import { newHealth } from "../../src/health/findings.ts";
 import type { Invocation } from "../../src/health/monitor.ts";
@@ -24,11 +24,11 @@ export function backendOf(config: Config, id: string): Backend {
 }
 
 /** What is wrong with the variables; nothing where they are accepted. */
-export function faultsOf(vars: Readonly<Record<string, unknown>>): readonly Fault[] {
+export function issuesOf(vars: Readonly<Record<string, unknown>>): readonly ConfigIssue[] {
   try {
     parseConfig(vars);
   } catch (error) {
-    if (error instanceof ConfigError) return error.faults;
+    if (error instanceof ConfigError) return error.issues;
     throw error;
   }
   return [];

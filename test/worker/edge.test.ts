@@ -179,12 +179,12 @@ describe("a configuration that cannot work", () => {
       }
       await until("it is logged", () => worker.log.length > 0);
       expect(worker.log[0]).toMatchObject({ event: "bad_configuration" });
-      expect(worker.log[0]?.faults).toContainEqual({
+      expect(worker.log[0]?.issues).toContainEqual({
         variable: "MAX_RETRIES",
         allowed: "must be a whole number from 0 to 10",
         found: "-1",
       });
-      expect(worker.log[0]?.faults).toContainEqual(
+      expect(worker.log[0]?.issues).toContainEqual(
         expect.objectContaining({
           variable: "BACKEND_CF",
           found: expect.stringMatching(/^one\.internal\.example\.com\/?…$/),

@@ -147,7 +147,7 @@ describe.concurrent("the log", () => {
     expect(lb.worker.log).toEqual([
       {
         event: "bad_configuration",
-        faults: [{ variable: "MAX_RETRIES", allowed: "must be a whole number from 0 to 10", found: "-1" }],
+        issues: [{ variable: "MAX_RETRIES", allowed: "must be a whole number from 0 to 10", found: "-1" }],
       },
     ]);
     expect(streams.errors()).toEqual(["bad_configuration"]);

@@ -1,4 +1,4 @@
-import type { Config } from "../../src/config.ts";
+import type { Config } from "../config.ts";
 import { type Answer, isAnswer, type Reply } from "./ask.ts";
 import { type Line, ok, warning, wrong } from "./line.ts";
 import { listed, unanswered } from "./words.ts";

@@ -1,12 +1,5 @@
 import { join, relative } from "node:path";
-import {
-  type Backend,
-  type Config,
-  ConfigError,
-  isBackendVariable,
-  isKnownVariable,
-  parseConfig,
-} from "../../src/config.ts";
+import { type Backend, type Config, ConfigError, isBackendVariable, isKnownVariable, parseConfig } from "../config.ts";
 
 export const WRANGLER_TOML = join(import.meta.dirname, "../../wrangler.toml");
 
@@ -65,7 +58,7 @@ export async function readDeployment(path: string): Promise<Deployment> {
 export function judgeDeployment(vars: Vars, routePatterns: readonly string[]): Deployment {
   const complaints: Complaint[] = [];
   const examples = Object.keys(vars).filter((name) => isHostVariable(name) && isExample(addressOf(vars[name])));
-  for (const { variable, allowed, found } of faultsOf(vars)) {
+  for (const { variable, allowed, found } of issuesOf(vars)) {
     const text = `${allowed}${found === undefined ? "" : `, found ${JSON.stringify(found)}`}`;
     complaints.push({ variable, text, todo: "Change it in wrangler.toml." });
   }
@@ -93,21 +86,21 @@ export function judgeDeployment(vars: Vars, routePatterns: readonly string[]): D
   };
 }
 
-function faultsOf(vars: Vars): ConfigError["faults"] {
+function issuesOf(vars: Vars): ConfigError["issues"] {
   try {
     parseConfig(vars);
     return [];
   } catch (error) {
-    if (error instanceof ConfigError) return error.faults;
+    if (error instanceof ConfigError) return error.issues;
     throw error;
   }
 }
 
 /** The configuration without what is wrong in it: the defaults take its place, and a wrong backend is left out. */
 function usableConfig(vars: Vars, leftOut: readonly string[]): Config | undefined {
-  const wrong = new Set([...leftOut, ...faultsOf(vars).map(({ variable }) => variable)]);
+  const wrong = new Set([...leftOut, ...issuesOf(vars).map(({ variable }) => variable)]);
   const usable = Object.fromEntries(Object.entries(vars).filter(([name]) => !wrong.has(name)));
-  return faultsOf(usable).length > 0 ? undefined : parseConfig(usable);
+  return issuesOf(usable).length > 0 ? undefined : parseConfig(usable);
 }
 
 function variableOf({ id }: Backend, vars: Vars): string {

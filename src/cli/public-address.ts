@@ -1,5 +1,5 @@
 import { lookup } from "node:dns/promises";
-import type { Config } from "../../src/config.ts";
+import type { Config } from "../config.ts";
 import { ask, isAnswer } from "./ask.ts";
 import { bounded } from "./bounded.ts";
 import { type Line, skipped } from "./line.ts";
