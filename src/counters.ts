@@ -1,8 +1,8 @@
-import type { EventCounts, Failure } from "./events.ts";
+import type { EventCounts, FailureReason } from "./events.ts";
 
 /**
  * What this isolate has counted since it started. Plain numbers: an increment costs a request nothing that can
- * be measured, so they are kept whether or not anybody looks.
+ * be measured, so they are kept whether or not they are looked at.
  */
 export interface Counters extends EventCounts {
   readonly startedMs: number;
@@ -10,7 +10,7 @@ export interface Counters extends EventCounts {
   requests: number;
   /** WebSockets that were opened. */
   webSockets: number;
-  /** By backend id; whoever is absent was never asked. */
+  /** By backend id; a backend that is absent was never asked. */
   readonly backends: Map<string, BackendCounters>;
 }
 
@@ -24,7 +24,7 @@ export interface BackendCounters {
 }
 
 export interface LastFailure {
-  readonly reason: Failure;
+  readonly reason: FailureReason;
   /** The status that it failed with, where there was an answer. */
   readonly status: number | undefined;
   readonly atMs: number;
@@ -51,7 +51,7 @@ export function countAttempt(counters: Counters, id: string, nowMs: number): voi
 export function countFailure(
   counters: Counters,
   id: string,
-  reason: Failure,
+  reason: FailureReason,
   status: number | undefined,
   nowMs: number,
 ): void {

@@ -1,11 +1,11 @@
 import type { Config } from "./config.ts";
-import { ownAnswer } from "./own-answer.ts";
+import { errorResponse } from "./error-response.ts";
 
 /**
  * Decides what a request may do at all: returns its path and query, verbatim, or the answer that ends it: 421 for a foreign
  * host (RFC 9110, section 15.5.20), a redirect to HTTPS for `http:`.
  */
-export function admit(url: string, method: string, config: Config): string | Response {
+export function admit({ url, method, headers }: Request, config: Config): string | Response {
   const { publicOrigin } = config;
   // How nearly every request comes; cutting the text instead of parsing it also keeps the path as it was sent.
   if (url.startsWith(publicOrigin) && url[publicOrigin.length] === "/") return url.slice(publicOrigin.length);
@@ -14,7 +14,7 @@ export function admit(url: string, method: string, config: Config): string | Res
   // Neither userinfo nor a backslash, which the URL parser would take for a slash.
   const authority = /^https?:\/\/[^/?#\\@]*(?=[/?#]|$)/.exec(url)?.[0];
   if (parsed?.hostname.replace(/\.$/, "") !== config.primaryDomain || authority === undefined) {
-    return ownAnswer(421, "This host is not served here. Check the URL.");
+    return errorResponse(421, "This host is not served here. Check the URL.", headers.get("Accept"));
   }
 
   const rest = url.slice(authority.length);
@@ -23,5 +23,5 @@ export function admit(url: string, method: string, config: Config): string | Res
   // 308 keeps the method and the body (RFC 9110, section 15.4.9); 301 is what every old player knows.
   const status = method === "GET" || method === "HEAD" ? 301 : 308;
   const location = publicOrigin + path.toWellFormed().replace(/[^!-~]/gu, encodeURIComponent);
-  return ownAnswer(status, "Use HTTPS.", { Location: location });
+  return errorResponse(status, "Use HTTPS.", headers.get("Accept"), { Location: location });
 }

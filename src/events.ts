@@ -1,26 +1,40 @@
 /** Why an attempt failed. */
-export type Failure =
+export type FailureReason =
   /** `fetch` threw: refused, reset, no such host. Cloudflare reports most of these as a status instead. */
   | "network error"
   /** Cloudflare's "could not reach the origin": 521, 522, 523, 525, 526, 530. */
   | "unreachable"
   /** 502, 503, 504, 520, 524 and other 52x. */
   | "unavailable"
-  /** 500, 501, 505 and other 5xx. */
+  /** 500, 501, 505, other 5xx, and whatever is above. */
   | "application error"
-  /** A 101 that nobody asked for. */
+  /** A 101 to a request that did not ask for a WebSocket. */
   | "unexpected upgrade"
-  /** No headers for `PROBE_AFTER`, and no sign of life. */
+  /** Cloudflare's bot wall in front of the backend. */
+  | "challenge"
+  /** A page of HTML for a path that ends in `.json`. */
+  | "unexpected page"
+  /** An answer that a platform whose application is gone might have given, and a health check that was bad. */
+  | "not vouched for"
+  /** No headers, and no sign of life in time. */
   | "silent"
   /** No headers for `BACKEND_TIMEOUT`. */
   | "timeout";
 
-/** Why a backend was ejected: what its check found, or that its failures did not stop although the check is good. */
-export type EjectionReason = "check: network error" | "check: bad status" | "check: no answer" | "failures in a row";
+/** Why a backend was ejected. */
+export type EjectionReason =
+  | "check: bad status"
+  | "check: unexpected answer"
+  | "check: network error"
+  | "check: no answer"
+  /** Another isolate has ejected it several times, and its term has not ended although its last check is good. */
+  | "repeated ejections"
+  /** Outlier ejection: requests kept failing that another backend could serve, although its check is good. */
+  | "consecutive failures";
 
 interface AttemptEvent {
   readonly backend: string;
-  readonly reason: Failure;
+  readonly reason: FailureReason;
   readonly status?: number;
   /** 1 for a request's first attempt. */
   readonly attempt: number;
@@ -30,7 +44,7 @@ interface AttemptEvent {
 interface HealthEvent {
   readonly backend: string;
   readonly status?: number;
-  /** Whether another isolate of the data centre found it out. */
+  /** Whether another isolate of the data centre made the check. */
   readonly shared?: true;
   readonly ray: string | null;
 }
@@ -41,10 +55,10 @@ interface HealthEvent {
  */
 export type LogEvent =
   | ({ readonly event: "ejected"; readonly reason: EjectionReason } & HealthEvent)
-  | ({ readonly event: "back"; readonly reason: "check: good" } & HealthEvent)
+  | ({ readonly event: "recovered"; readonly reason: "check: good" } & HealthEvent)
   /** The request goes on to another backend. */
   | ({ readonly event: "failover" } & AttemptEvent)
-  /** Every attempt failed; backend and reason are those of the last one. */
+  /** No attempt succeeded; backend and reason are those of the last one that failed. */
   | ({ readonly event: "exhausted" } & AttemptEvent)
   | {
       readonly event: "bad_configuration";
@@ -59,10 +73,10 @@ export interface EventCounts {
 }
 
 /** What an operator need not act on: it heals by itself, or the user did not notice. */
-const HARMLESS: readonly LogEvent["event"][] = ["back", "failover"];
+const HARMLESS: readonly LogEvent["event"][] = ["recovered", "failover"];
 
-/** Tells everybody who listens: the log, one line of JSON, and the counters. */
-export function report(event: LogEvent, counts?: EventCounts): void {
+/** Tells all who listen: the log, one line of JSON, and the counters. */
+export function emit(event: LogEvent, counts?: EventCounts): void {
   const line = JSON.stringify(event);
   if (HARMLESS.includes(event.event)) console.log(line);
   else console.error(line);

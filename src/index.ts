@@ -1,17 +1,16 @@
 import { type Config, ConfigError, parseConfig } from "./config.ts";
 import { type Counters, newCounters } from "./counters.ts";
 import { admit } from "./edge.ts";
-import { report } from "./events.ts";
-import { type Health, newHealth } from "./health/findings.ts";
+import { errorResponse } from "./error-response.ts";
+import { emit } from "./events.ts";
+import { type Health, newHealth } from "./health/health-state.ts";
 import { readWhenCold } from "./health/monitor.ts";
 import { Subrequests } from "./health/subrequests.ts";
-import { ownAnswer } from "./own-answer.ts";
 import { newHeldBodies } from "./proxy/body.ts";
-import { WAITING_ATTEMPTS_MAX } from "./proxy/failover.ts";
-import { answerToClient, headersToBackend } from "./proxy/headers.ts";
-import { failureOf } from "./proxy/outcome.ts";
-import { proxy } from "./proxy/proxy.ts";
-import { clientOf, movesSession, sessionCookie } from "./selection/session.ts";
+import { forward } from "./proxy/forward.ts";
+import { answerToClient, headersToBackend, isCacheable } from "./proxy/headers.ts";
+import { ATTEMPTS_PER_CANDIDATE } from "./proxy/plan.ts";
+import { clientOf, sessionCookie, shouldSetCookie } from "./selection/session.ts";
 import { recordMetrics } from "./status/metrics.ts";
 import { answerStatus, isStatusPath } from "./status/status.ts";
 
@@ -24,35 +23,65 @@ let parsed: { env: Env; config: Config | ConfigError } | undefined;
 let isolate: { health: Health; counters: Counters } | undefined;
 const heldBodies = newHeldBodies();
 
+/** What the Worker says where no backend's answer can be relayed, by status. */
+const TEXTS: Readonly<Record<number, string>> = {
+  400: "The request's body did not arrive whole. Send it again.",
+  411: "A GET or HEAD with a body has to name its Content-Length.",
+  502: "No backend could be reached. Try again soon.",
+  504: "No backend answered in time. Try again soon.",
+};
+
 export default {
   async fetch(request, env, ctx) {
     const config = configOf(env);
-    if (config instanceof ConfigError) return ownAnswer(500, `The load balancer is not configured:\n${config.message}`);
-
-    const path = admit(request.url, request.method, config);
+    if (config instanceof ConfigError) {
+      return errorResponse(
+        500,
+        `The load balancer is not configured:\n${config.message}`,
+        request.headers.get("Accept"),
+      );
+    }
+    const path = admit(request, config);
     if (path instanceof Response) return path;
 
     const startedMs = Date.now();
-    isolate ??= { health: newHealth(startedMs), counters: newCounters(startedMs) };
+    isolate ??= { health: newHealth(startedMs, Math.random()), counters: newCounters(startedMs) };
     const { health, counters } = isolate;
-    const ray = request.headers.get("CF-Ray");
+    const invocation = {
+      config,
+      health,
+      counters,
+      ctx,
+      ray: request.headers.get("CF-Ray"),
+      cacheUse: { isBusy: false, isWriteDue: false },
+      wake: () => {},
+    };
     if (isStatusPath(path, config)) {
-      return answerStatus(request, path, { config, health, counters, ctx, ray, subrequests: new Subrequests(0, 0) });
+      return answerStatus(request, path, { ...invocation, subrequests: new Subrequests(0) });
     }
 
-    const subrequests = new Subrequests(1 + config.maxRetries, WAITING_ATTEMPTS_MAX);
     const client = clientOf(request.headers, config);
-    const headers = headersToBackend(request, client.ip, config);
-    const exchange = { config, health, counters, ctx, ray, subrequests, request, path, headers, body: null, client };
-    const reading = readWhenCold(exchange, startedMs);
+    const isFile = isCacheable(path, request.headers);
+    const context = {
+      ...invocation,
+      subrequests: new Subrequests(ATTEMPTS_PER_CANDIDATE * (1 + config.maxRetries)),
+      request,
+      path,
+      headers: headersToBackend(request, client.ip, isFile, config),
+      isCacheable: isFile,
+      body: null,
+      client,
+    };
+    const reading = readWhenCold(context, startedMs);
     if (reading) await reading;
 
-    const served = await proxy(exchange, heldBodies);
-    const { response, backend } = served;
-    if (env.METRICS) recordMetrics(env.METRICS, request, served, Date.now() - startedMs);
-    if (!backend) return response;
-    const moves = !failureOf(response.status) && movesSession(client, backend, config, health);
-    return answerToClient(response, backend, moves ? sessionCookie(backend, config) : undefined, config);
+    const result = await forward(context, heldBodies);
+    const { response, backend, status } = result;
+    const nowMs = Date.now();
+    if (env.METRICS) recordMetrics(env.METRICS, request, result, nowMs - startedMs);
+    if (!response || !backend) return errorResponse(status, TEXTS[status] ?? "", request.headers.get("Accept"));
+    const isMoving = result.isBinding && shouldSetCookie(client, backend, config, health, nowMs);
+    return answerToClient(response, backend, isMoving ? sessionCookie(backend, config) : undefined, config);
   },
 } satisfies ExportedHandler<Env>;
 
@@ -63,7 +92,7 @@ function configOf(env: Env): Config | ConfigError {
       parsed = { env, config: parseConfig(env) };
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
-      report({ event: "bad_configuration", issues: error.issues });
+      emit({ event: "bad_configuration", issues: error.issues });
       parsed = { env, config: error };
     }
   }

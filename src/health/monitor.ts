@@ -1,26 +1,26 @@
 import type { Backend, Config } from "../config.ts";
 import type { Counters } from "../counters.ts";
-import { report } from "../events.ts";
-import { within } from "../within.ts";
+import { emit } from "../events.ts";
+import { withTimeout } from "../with-timeout.ts";
 import { CHECK_SUBREQUESTS, CHECK_TIMEOUT_MS, check } from "./check.ts";
+import { isCheckDueByAge, isCheckWanted, isWorthSharing } from "./due.ts";
 import {
   type BackendHealth,
-  BETWEEN_CHECKS_MS,
   beginCheck,
+  CHECK_SPACING_MS,
   type Change,
-  compareFindings,
-  downReason,
   endCheck,
   type Health,
   healthOf,
-  isCheckDue,
-  isDown,
+  isCheckUnderWay,
   mayCheck,
+  mergeEjections,
   NEVER,
-  takeFinding,
-} from "./findings.ts";
+  takeResult,
+} from "./health-state.ts";
 import { readEntry, writeEntry } from "./shared.ts";
 import type { Subrequests } from "./subrequests.ts";
+import { isStandby } from "./view.ts";
 
 /** What a request brings along for the health of the backends: the isolate's data, and its own invocation's means. */
 export interface Invocation {
@@ -30,154 +30,224 @@ export interface Invocation {
   readonly ctx: Pick<ExecutionContext, "waitUntil">;
   readonly ray: string | null;
   readonly subrequests: Subrequests;
+  /** One cache operation at a time: one that hangs keeps its connection, and must not take those of the checks. */
+  readonly cacheUse: { isBusy: boolean; isWriteDue: boolean };
+  /** Called when a check or a reading of this invocation has ended: its request need not wait for its next look. */
+  wake: () => void;
 }
 
 /** How long a lease on a check lasts: the check itself and what the runtime adds to it. */
 const CHECK_LEASE_MS = CHECK_TIMEOUT_MS + 1_000;
 
-/** How many checks one passing request may begin, so that its own failures can still have theirs. */
-const CHECKS_MAX = 6;
+/** How many checks by age one passing request may begin, so that its own failures can still have theirs. */
+const CHECKS_BY_AGE_MAX = 6;
 
-/** How often an isolate reads what others have found, at most. */
+/** How often an isolate reads the shared results, at most. */
 const READ_EVERY_MS = 2_000;
+
+/** A check by age reads first what other isolates have found, unless that was just done. */
+const READ_IS_FRESH_MS = 100;
 
 /** An isolate that has read nothing for so long, or for `HEALTH_CHECK_INTERVAL`, knows too little to choose a backend. */
 const COLD_AFTER_MS = 5_000;
 
-/** For how long the first request of such an isolate waits for the reading. */
+/** For how long the requests of such an isolate wait for a reading, from the first of them on. */
 const COLD_WAIT_MS = 100;
 
-/** How long a write waits for the reading before it. */
-const READ_WAIT_MS = 1_000;
+/** A reading that has not ended then has failed. */
+const READ_TIMEOUT_MS = 1_000;
 
-/** Begins the checks that are due now that a request passes, and reads what other isolates found. Nobody waits for either. */
-export function tend(invocation: Invocation, nowMs: number): void {
-  const { config, health } = invocation;
-  let begun = 0;
-  for (const backend of config.backends) {
+/** Begins the checks that are due now that a request passes, and reads what other isolates found. No user waits for either. */
+export function startDueChecks(invocation: Invocation, nowMs: number): void {
+  const { config, health, ctx } = invocation;
+  const { backends } = config;
+  const byAge: Backend[] = [];
+  for (const backend of backends) {
     const known = healthOf(health, backend.id);
-    if (mayCheck(known, nowMs) && isCheckDue(known, nowMs, config, isAsleep(backend, invocation))) {
-      if (++begun > CHECKS_MAX) break;
-      invocation.ctx.waitUntil(checkNow(backend, known, invocation));
-    }
+    if (!mayCheck(known, nowMs)) continue;
+    const isWaiting = isStandby(backend, backends, health, nowMs);
+    if (isCheckWanted(known, nowMs, config, isWaiting)) ctx.waitUntil(checkNow(backend, invocation));
+    else if (!isWaiting && isCheckDueByAge(known, nowMs, config, health.jitter)) byAge.push(backend);
   }
-  if (config.shareHealth && nowMs - health.sharedReadMs > READ_EVERY_MS) {
-    invocation.ctx.waitUntil(readShared(invocation));
-  }
+  const { readBeganMs, readEndedMs } = health;
+  const isFresh = !config.shareHealth || nowMs - readEndedMs <= READ_IS_FRESH_MS;
+  if (byAge.length > 0 && isFresh) ctx.waitUntil(checkByAge(byAge, invocation));
+  // While a reading is under way its own request makes the checks.
+  else if (byAge.length > 0 && nowMs - readBeganMs > READ_IS_FRESH_MS) {
+    ctx.waitUntil(readShared(invocation).then(() => checkByAge(byAge, invocation)));
+  } else if (config.shareHealth && nowMs - readBeganMs > READ_EVERY_MS) ctx.waitUntil(readShared(invocation));
+}
+
+async function checkByAge(backends: readonly Backend[], invocation: Invocation): Promise<void> {
+  const { config, health } = invocation;
+  const due = backends.filter(({ id }) => isCheckDueByAge(healthOf(health, id), Date.now(), config, health.jitter));
+  await Promise.all(due.slice(0, CHECKS_BY_AGE_MAX).map((backend) => checkNow(backend, invocation)));
 }
 
 /**
- * Checks every backend that is awake, but for those whose finding is younger than `maxAgeMs`; for a person who looks. Resolves
- * when the checks of this invocation have ended, after `waitMs` at the latest.
+ * Checks every backend that is not on standby, but for those whose result is younger than `maxAgeMs`; for a person who looks.
+ * Resolves when no check is pending, after `waitMs` at the latest.
  */
 export async function checkAll(invocation: Invocation, maxAgeMs: number, waitMs: number): Promise<void> {
-  const { config, health, ctx } = invocation;
-  const nowMs = Date.now();
-  const checks = config.backends.flatMap((backend) => {
-    const known = healthOf(health, backend.id);
-    const isFresh = nowMs - (known.finding?.atMs ?? NEVER) < maxAgeMs;
-    if (isFresh || isAsleep(backend, invocation) || !mayCheck(known, nowMs)) return [];
-    return [checkNow(backend, known, invocation)];
-  });
-  const all = Promise.all(checks);
-  ctx.waitUntil(all);
-  await within(waitMs, all);
+  const { config, health } = invocation;
+  const { backends } = config;
+  const deadlineMs = Date.now() + waitMs;
+  for (;;) {
+    const nowMs = Date.now();
+    let isPending = false;
+    for (const backend of backends) {
+      if (isStandby(backend, backends, health, nowMs)) continue;
+      const known = healthOf(health, backend.id);
+      // A backup stops being on standby when a check finds the last primary down, and is then to be checked too.
+      const isOld = nowMs - (known.result?.atMs ?? NEVER) >= maxAgeMs;
+      if (isOld && !isCheckUnderWay(known, nowMs)) requestCheck(backend, invocation);
+      isPending ||= known.isCheckRequested || isCheckUnderWay(known, nowMs);
+    }
+    if (!isPending || nowMs >= deadlineMs) return;
+    await new Promise<void>((resolve) => {
+      invocation.wake = resolve;
+      setTimeout(resolve, CHECK_SPACING_MS / 5);
+    });
+  }
 }
 
-/** Whether a backend is a backup that does not serve, so that a sleeping host is left asleep. */
-export function isAsleep(backend: Backend, { config, health }: Pick<Invocation, "config" | "health">): boolean {
-  return backend.isBackup && config.backends.some(({ id, isBackup }) => !isBackup && !isDown(healthOf(health, id)));
-}
-
-/** Makes a check of a backend due: now, or as soon as one may begin. */
-export function hint(backend: Backend, invocation: Invocation): void {
+/** Has a backend checked: now, or as soon as a check may begin. */
+export function requestCheck(backend: Backend, invocation: Invocation): void {
   const known = healthOf(invocation.health, backend.id);
   // One waits for all; if the runtime cancels it, the check is left to the next request.
-  if (!known.isHinted) {
-    known.isHinted = true;
-    invocation.ctx.waitUntil(checkWhenAllowed(backend, known, invocation));
-  }
+  if (known.isCheckRequested) return;
+  known.isCheckRequested = true;
+  invocation.ctx.waitUntil(checkWhenAllowed(backend, known, invocation));
 }
 
 async function checkWhenAllowed(backend: Backend, known: BackendHealth, invocation: Invocation): Promise<void> {
-  while (known.isHinted) {
-    if (mayCheck(known, Date.now())) return checkNow(backend, known, invocation);
-    await new Promise((resolve) => setTimeout(resolve, BETWEEN_CHECKS_MS));
+  for (;;) {
+    const nowMs = Date.now();
+    if (!known.isCheckRequested) return;
+    if (mayCheck(known, nowMs)) return checkNow(backend, invocation);
+    const spacingMs = isCheckUnderWay(known, nowMs) ? 0 : known.checkBeganMs + CHECK_SPACING_MS - nowMs;
+    await new Promise((resolve) => setTimeout(resolve, Math.max(spacingMs, CHECK_SPACING_MS / 5)));
   }
 }
 
-/** Checks a backend, unless the invocation has spent its subrequests: then the check stays due. */
-export async function checkNow(backend: Backend, known: BackendHealth, invocation: Invocation): Promise<void> {
-  const { config, subrequests } = invocation;
-  if (!subrequests.spend(CHECK_SUBREQUESTS)) return;
-  const finding = await subrequests.connected(async () => {
+/** Checks a backend, unless the invocation has spent its subrequests: then a check that was requested is left to the next one. */
+async function checkNow(backend: Backend, invocation: Invocation): Promise<void> {
+  const { config, health, subrequests } = invocation;
+  if (!subrequests.tryReserve(CHECK_SUBREQUESTS)) return;
+  const known = healthOf(health, backend.id);
+  const done = await subrequests.withConnection(async () => {
     const nowMs = Date.now();
     // Another invocation may have begun one while this one waited for a connection.
     if (!mayCheck(known, nowMs)) return undefined;
     beginCheck(known, nowMs, CHECK_LEASE_MS);
-    const finding = await check(backend, config);
+    const checked = await check(backend, config, {
+      onAsk: () => {
+        known.askBeganMs = Date.now();
+      },
+      onAnswer: (isGood) => {
+        known.lastAsk = { beganMs: known.askBeganMs, endedMs: Date.now(), isGood };
+        invocation.wake();
+      },
+    });
     endCheck(known);
-    return finding;
+    return checked;
   });
-  if (!finding) return;
-  const change = takeFinding(known, finding, Date.now(), false);
-  reportChange(change, backend, known, invocation);
-  if (config.shareHealth) invocation.ctx.waitUntil(share(invocation));
+  subrequests.refund(CHECK_SUBREQUESTS - (done?.asks ?? 0));
+  if (!done) return;
+  emitChange(takeResult(known, done.result, Date.now(), config.downTimeMs), backend, invocation);
+  invocation.wake();
+  if (config.shareHealth) invocation.ctx.waitUntil(share(known, invocation));
 }
 
-/** Before the first selection of a cold isolate: resolves when the shared findings are read, or have taken too long. */
+/**
+ * Before the first selection of a cold isolate: resolves when the shared results are read, or have taken too long. Each request
+ * reads for itself, since the promise of one must not be awaited by another.
+ */
 export function readWhenCold(invocation: Invocation, nowMs: number): Promise<unknown> | undefined {
   const { config, health, ctx } = invocation;
   const coldAfterMs = Math.max(config.healthCheckIntervalMs, COLD_AFTER_MS);
-  if (!config.shareHealth || nowMs - health.sharedReadMs <= coldAfterMs) return undefined;
+  if (!config.shareHealth || nowMs - health.readEndedMs <= coldAfterMs) return undefined;
+  if (health.coldSinceMs <= health.readEndedMs) health.coldSinceMs = nowMs;
+  const leftMs = health.coldSinceMs + COLD_WAIT_MS - nowMs;
+  if (leftMs <= 0) return undefined;
   const reading = readShared(invocation);
   ctx.waitUntil(reading);
-  return within(COLD_WAIT_MS, reading);
+  return withTimeout(leftMs, reading);
 }
 
 /** Takes in what other isolates have found. */
 async function readShared(invocation: Invocation): Promise<void> {
-  const { config, health, subrequests } = invocation;
-  if (!subrequests.spend(1)) return;
-  const startedMs = Date.now();
-  health.sharedReadMs = startedMs;
-  const shared = await subrequests.connected(() => readEntry(config));
+  const { config, health } = invocation;
+  const beganMs = Date.now();
+  health.readBeganMs = beganMs;
+  const entry = await withTimeout(
+    READ_TIMEOUT_MS,
+    useCache(invocation, () => readEntry(config)),
+  );
+  const nowMs = Date.now();
+  health.readEndedMs = nowMs;
   let isOwnLost = false;
   for (const backend of config.backends) {
     const known = healthOf(health, backend.id);
-    const finding = shared?.get(backend.id);
-    if (finding) reportChange(takeFinding(known, finding, Date.now(), true), backend, known, invocation);
+    const shared = entry?.get(backend.id);
+    known.sharedResult = shared?.result;
+    if (shared) {
+      mergeEjections(known, shared.ejectionsMs, nowMs);
+      emitChange(takeResult(known, shared.result, nowMs, config.downTimeMs, true), backend, invocation);
+    }
     // Two isolates that write at the same moment overwrite each other: the cache has no compare-and-set.
-    const own = known.isShared ? undefined : known.finding;
-    if (own && own.atMs < startedMs - READ_WAIT_MS && !(finding && compareFindings(finding, own) >= 0))
-      isOwnLost = true;
+    const own = known.isShared ? undefined : known.result;
+    const isSettled = own !== undefined && own.atMs < beganMs - READ_TIMEOUT_MS;
+    isOwnLost ||= isSettled && isWorthSharing(own, shared?.result, config.healthCheckIntervalMs);
   }
-  if (isOwnLost && subrequests.spend(1)) await subrequests.connected(() => writeEntry(config, health));
+  invocation.wake();
+  if (isOwnLost) await write(invocation);
 }
 
-/** Shares a new finding, merged with what the others found last. */
-async function share(invocation: Invocation): Promise<void> {
-  const { config, health, subrequests } = invocation;
-  if (Date.now() - health.sharedReadMs > READ_EVERY_MS) await within(READ_WAIT_MS, readShared(invocation));
-  if (subrequests.spend(1)) await subrequests.connected(() => writeEntry(config, health));
+/** Shares a new result, merged with what the others found last, where it says what they do not know. */
+async function share(known: BackendHealth, invocation: Invocation): Promise<void> {
+  const { config, health } = invocation;
+  const isWorth = () => known.result && isWorthSharing(known.result, known.sharedResult, config.healthCheckIntervalMs);
+  if (!isWorth()) return;
+  if (Date.now() - health.readEndedMs > READ_EVERY_MS) await readShared(invocation);
+  if (isWorth()) await write(invocation);
 }
 
-/** Says that a backend was ejected, or is back, wherever that was found out. */
-export function reportChange(
-  change: Change | undefined,
-  backend: Backend,
-  known: BackendHealth,
-  { counters, ray }: Pick<Invocation, "counters" | "ray">,
-): void {
+/** Writes all that is known. What becomes known meanwhile is written afterwards. */
+async function write(invocation: Invocation): Promise<void> {
+  const { cacheUse, config, health } = invocation;
+  cacheUse.isWriteDue = true;
+  while (cacheUse.isWriteDue && !cacheUse.isBusy) {
+    cacheUse.isWriteDue = false;
+    for (const { id } of config.backends) {
+      const known = healthOf(health, id);
+      known.sharedResult = known.result;
+    }
+    await useCache(invocation, () => writeEntry(config, health));
+  }
+}
+
+/** Carries a cache operation out, unless one is under way or no subrequest is left. */
+async function useCache<T>(invocation: Invocation, operation: () => Promise<T>): Promise<T | undefined> {
+  const { cacheUse, subrequests } = invocation;
+  if (cacheUse.isBusy || !subrequests.tryReserve(1)) return undefined;
+  cacheUse.isBusy = true;
+  const result = await subrequests.withConnection(operation);
+  cacheUse.isBusy = false;
+  return result;
+}
+
+/** Says that a backend was ejected, or has recovered, wherever that was found out. */
+export function emitChange(change: Change | undefined, backend: Backend, { counters, health, ray }: Invocation): void {
   if (!change) return;
-  const reason = downReason(known);
-  const status = known.finding?.status;
-  const facts = {
+  const { ejection, result, isShared } = healthOf(health, backend.id);
+  const isByCheck = ejection?.reason !== "consecutive failures";
+  const details = {
     backend: backend.id,
-    ...(status && reason !== "failures in a row" && { status }),
-    ...(known.isShared && reason !== "failures in a row" && { shared: true as const }),
+    ...(result?.status && isByCheck && { status: result.status }),
+    ...(isShared && isByCheck && { shared: true as const }),
     ray,
   };
-  if (reason) report({ event: "ejected", reason, ...facts }, counters);
-  else report({ event: "back", reason: "check: good", ...facts }, counters);
+  if (ejection) emit({ event: "ejected", reason: ejection.reason, ...details }, counters);
+  else emit({ event: "recovered", reason: "check: good", ...details }, counters);
 }

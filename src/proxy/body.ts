@@ -11,11 +11,14 @@ export const HELD_BYTES_MAX = 32 * 1024 * 1024;
 const SMALL_BYTES = 16 * 1024;
 const FIRST_BUFFER_BYTES = 4 * 1024;
 
-/** For how long a holding counts without being renewed; the runtime may cancel its invocation, timers included, at any time. */
+/** What is read of a stream before it is passed on. */
+const STEP_BYTES = 128 * 1024;
+
+/** For how long a reservation counts without being renewed; the runtime may cancel its invocation, timers included, at any time. */
 const LEASE_MS = 3_000;
 
 /** The bytes that one request holds. */
-interface Holding {
+interface Reservation {
   bytes: number;
   leaseUntilMs: number;
 }
@@ -23,51 +26,77 @@ interface Holding {
 /** What the requests of an isolate hold of their bodies. */
 export interface HeldBodies {
   bytes: number;
-  readonly holdings: Set<Holding>;
+  readonly reservations: Set<Reservation>;
 }
 
 export function newHeldBodies(): HeldBodies {
-  return { bytes: 0, holdings: new Set() };
+  return { bytes: 0, reservations: new Set() };
 }
 
 /** One request's part of what the isolate holds. It has to be released; where that does not happen its lease ends it. */
 export class BodyHolder {
   readonly #all: HeldBodies;
-  readonly #own: Holding = { bytes: 0, leaseUntilMs: 0 };
+  readonly #own: Reservation = { bytes: 0, leaseUntilMs: 0 };
   #renewal: ReturnType<typeof setInterval> | null = null;
 
   constructor(all: HeldBodies) {
     this.#all = all;
   }
 
-  /** Takes so many bytes more. Returns whether they may be held. */
-  take(bytes: number): boolean {
+  /** Reserves so many bytes more. Returns whether they may be held. */
+  reserve(bytes: number): boolean {
     const all = this.#all;
     const own = this.#own;
     const nowMs = Date.now();
-    if (all.bytes + bytes > HELD_BYTES_MAX) forgetLost(all, nowMs);
+    if (all.bytes + bytes > HELD_BYTES_MAX) expireLeases(all, nowMs);
     if (all.bytes + bytes > HELD_BYTES_MAX) return false;
     own.bytes += bytes;
     // Given up for lost after all: it counts again, with all that it holds.
-    all.bytes += all.holdings.has(own) ? bytes : own.bytes;
-    all.holdings.add(own);
+    all.bytes += all.reservations.has(own) ? bytes : own.bytes;
+    all.reservations.add(own);
     own.leaseUntilMs = nowMs + LEASE_MS;
-    this.#renewal ??= setInterval(() => this.take(0), LEASE_MS / 3);
+    this.#renewal ??= setInterval(() => this.reserve(0), LEASE_MS / 3);
     return true;
   }
 
   release(): void {
     clearInterval(this.#renewal);
-    if (!this.#all.holdings.delete(this.#own)) return;
+    if (!this.#all.reservations.delete(this.#own)) return;
     this.#all.bytes -= this.#own.bytes;
   }
 }
 
-function forgetLost(all: HeldBodies, nowMs: number): void {
-  for (const holding of all.holdings) {
-    if (holding.leaseUntilMs > nowMs) continue;
-    all.holdings.delete(holding);
-    all.bytes -= holding.bytes;
+function expireLeases(all: HeldBodies, nowMs: number): void {
+  for (const reservation of all.reservations) {
+    if (reservation.leaseUntilMs > nowMs) continue;
+    all.reservations.delete(reservation);
+    all.bytes -= reservation.bytes;
+  }
+}
+
+/** A body on its way from the client. */
+export interface Upload {
+  /** Whether the client broke off what streams: the attempt that sends it has to break then too. */
+  isBrokenOff: boolean;
+  onBrokenOff: () => void;
+}
+
+/**
+ * Serves a request with its body, and holds what is to be held of it meanwhile. Resolves to a status where that cannot be: 400
+ * when the client went away before the body had come, 411 for a body that `fetch` would leave out.
+ */
+export async function withBody<T>(
+  request: Request,
+  heldBodies: HeldBodies,
+  serve: (body: Body, upload: Upload) => Promise<T>,
+): Promise<T | 400 | 411> {
+  const holder = new BodyHolder(heldBodies);
+  const upload = { isBrokenOff: false, onBrokenOff: () => {} };
+  try {
+    const body = await readBody(request, holder, upload).catch(() => 400 as const);
+    return typeof body === "number" ? body : await serve(body, upload);
+  } finally {
+    holder.release();
   }
 }
 
@@ -77,30 +106,36 @@ function forgetLost(all: HeldBodies, nowMs: number): void {
  *
  * @throws what the runtime throws when the client goes away halfway.
  */
-export async function readBody(request: Request, holder: BodyHolder): Promise<Body> {
+export async function readBody(request: Request, holder: BodyHolder, upload: Upload): Promise<Body | 411> {
   if (request.body === null) return null;
   const header = request.headers.get("Content-Length");
   const length = header === null ? undefined : Number(header);
-  // `fetch` refuses GET and HEAD with bytes, but passes on the request's own stream.
-  if (request.method === "GET" || request.method === "HEAD") return length === 0 ? null : request.body;
-  if (length !== undefined && length > BODY_BYTES_MAX) return request.body;
-  if (length !== undefined && length <= SMALL_BYTES) {
-    return holder.take(length) ? request.arrayBuffer() : request.body;
+  if (request.method === "GET" || request.method === "HEAD") {
+    // `fetch` refuses GET and HEAD with bytes. It passes on the request's own stream, but none that is chunked.
+    if (length !== undefined) return length > 0 ? request.body : null;
+    return (await request.body.getReader().read()).done ? null : 411;
   }
-  return readGrowing(request.body, length, holder);
+  const stream = (start: Uint8Array, rest: ReadableStream) => resumeAsStream(start, rest, length, upload);
+  if (length !== undefined && length <= SMALL_BYTES && holder.reserve(length)) return request.arrayBuffer();
+  const isTooLong = length !== undefined && length > BODY_BYTES_MAX;
+  if (isTooLong || !holder.reserve(FIRST_BUFFER_BYTES)) return stream(new Uint8Array(), request.body);
+  return readGrowing(request.body, holder, stream);
 }
 
-async function readGrowing(source: ReadableStream, length: number | undefined, holder: BodyHolder): Promise<Body> {
-  if (!holder.take(FIRST_BUFFER_BYTES)) return source;
+async function readGrowing(
+  source: ReadableStream,
+  holder: BodyHolder,
+  stream: (start: Uint8Array, rest: ReadableStream) => ReadableStream,
+): Promise<Body> {
   const reader = source.getReader({ mode: "byob" });
   let buffer = new Uint8Array(FIRST_BUFFER_BYTES);
   let filled = 0;
   for (;;) {
     if (filled === buffer.length) {
       const grownBytes = Math.min(2 * buffer.length, BODY_BYTES_MAX + 1);
-      if (filled > BODY_BYTES_MAX || !holder.take(grownBytes - buffer.length)) {
+      if (filled > BODY_BYTES_MAX || !holder.reserve(grownBytes - buffer.length)) {
         reader.releaseLock();
-        return goOn(buffer, source, length);
+        return stream(buffer, source);
       }
       const grown = new Uint8Array(grownBytes);
       grown.set(buffer);
@@ -117,18 +152,36 @@ async function readGrowing(source: ReadableStream, length: number | undefined, h
 }
 
 /**
- * What has been read, and behind it the rest, which the runtime pumps by itself: bytes that passed through code here would be
- * garbage by the megabyte.
+ * What has been read, and behind it the rest. `pipeTo` would not tell who went away, the client or the backend, and a chunked
+ * body that it aborts ends as if it were whole. One buffer does for all of it, in steps so large that they cost next to nothing.
  */
-function goOn(start: Uint8Array, rest: ReadableStream, length: number | undefined): ReadableStream {
+function resumeAsStream(
+  start: Uint8Array,
+  rest: ReadableStream,
+  length: number | undefined,
+  upload: Upload,
+): ReadableStream {
   const { readable, writable } = length === undefined ? new IdentityTransformStream() : new FixedLengthStream(length);
   const pump = async () => {
     const writer = writable.getWriter();
-    await writer.write(start);
-    writer.releaseLock();
-    await rest.pipeTo(writable);
+    if (start.length > 0) await writer.write(start);
+    const reader = rest.getReader({ mode: "byob" });
+    let buffer = new Uint8Array(STEP_BYTES);
+    for (;;) {
+      const read = await reader.readAtLeast(STEP_BYTES, buffer).catch(() => undefined);
+      if (!read) {
+        upload.isBrokenOff = true;
+        return upload.onBrokenOff();
+      }
+      const { value, done } = read;
+      if (value && value.length > 0) {
+        await writer.write(value);
+        buffer = new Uint8Array(value.buffer);
+      }
+      if (done) return writer.close();
+    }
   };
-  // A client or a backend that goes away breaks the stream, which the attempt finds out for itself.
-  pump().catch((error) => writable.abort(error).catch(() => {}));
+  // A backend that goes away fails its attempt.
+  pump().catch(() => rest.cancel().catch(() => {}));
   return readable;
 }

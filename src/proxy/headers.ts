@@ -1,8 +1,23 @@
 import type { Backend, Config } from "../config.ts";
 import { copyOf101, isWebSocketRequest } from "./websocket.ts";
 
-/** The headers of a request as the backend gets them: the client's own, and who and where the client really is. */
-export function headersToBackend(request: Request, clientIp: string, config: Config): Headers {
+/** Headers that ask for an answer only if it has changed (RFC 9110, section 13.1). */
+const CONDITIONS = ["If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since", "If-Range"];
+
+/**
+ * Whether Cloudflare's cache would meddle with a request: it goes by the extension of the path, and drops a `Range`, turns a
+ * HEAD into a GET and keeps answers for files such as .mkv
+ * (https://developers.cloudflare.com/cache/concepts/default-cache-behavior/). It never keeps .json.
+ */
+export function isCacheable(path: string, headers: Headers): boolean {
+  return headers.has("Range") || /\.(?!json$)[^./]+$/i.test(path.replace(/\?.*/s, ""));
+}
+
+/**
+ * The headers of a request as the backend gets them: the client's own, and who and where the client really is.
+ * `isCacheable`: the request is sent past Cloudflare's cache.
+ */
+export function headersToBackend(request: Request, clientIp: string, isCacheable: boolean, config: Config): Headers {
   const headers = new Headers(request.headers);
   for (const name of ["X-Forwarded-For", "X-Real-IP"]) {
     if (clientIp) headers.set(name, clientIp);
@@ -10,27 +25,66 @@ export function headersToBackend(request: Request, clientIp: string, config: Con
   }
   headers.set("X-Forwarded-Host", config.primaryDomain);
   headers.set("X-Forwarded-Proto", "https");
+  // It would contradict what the Worker vouches for (RFC 7239).
+  headers.delete("Forwarded");
+  // `no-store` adds `Cache-Control: no-cache` where there is none, which makes Express send again what the client has.
+  if (isCacheable && !headers.has("Cache-Control") && CONDITIONS.some((name) => headers.has(name))) {
+    headers.set("Cache-Control", "max-age=0");
+  }
   // A hop-by-hop header that a proxy must not pass on unless it speaks the protocol (RFC 9110, section 7.8): with another
   // method workerd would send a GET, without the body.
   if (headers.has("Upgrade") && !isWebSocketRequest(request)) headers.delete("Upgrade");
   return headers;
 }
 
-/** The backend's response as the client gets it: as it came, unless its `Location`, the session cookie or the header that names the backend has to change. */
+/**
+ * The backend's response as the client gets it: as it came, unless something in it speaks of the backend's own host, or the
+ * session cookie or the header that names the backend is to be added.
+ */
 export function answerToClient(
   response: Response,
   backend: Backend,
   setCookie: string | undefined,
   config: Config,
 ): Response {
+  const { status, headers } = response;
+  // No constructor takes such a status: AIOStreams' proxy relays those of IPTV panels.
+  if (status > 599) return response;
   const location = publicLocation(response, backend, config);
-  if (location === undefined && setCookie === undefined && config.servedByHeader === "") return response;
+  const cookies = headers.has("Set-Cookie") ? headers.getSetCookie() : [];
+  const hasDomain = cookies.some((cookie) => withoutDomain(cookie, backend) !== cookie);
+  const isUnchanged = location === undefined && setCookie === undefined && config.servedByHeader === "";
+  if (isUnchanged && !hasDomain && !headers.has("Alt-Svc")) return response;
 
-  const changed = response.status === 101 ? copyOf101(response) : new Response(response.body, response);
+  const changed = status === 101 ? copyOf101(response) : copyOf(response);
+  // It names the backend's own port: a browser would try that on the public domain.
+  changed.headers.delete("Alt-Svc");
+  if (hasDomain) {
+    changed.headers.delete("Set-Cookie");
+    for (const cookie of cookies) changed.headers.append("Set-Cookie", withoutDomain(cookie, backend));
+  }
   if (location !== undefined) changed.headers.set("Location", location);
   if (setCookie !== undefined) changed.headers.append("Set-Cookie", setCookie);
   if (config.servedByHeader !== "") changed.headers.set(config.servedByHeader, backend.id);
   return changed;
+}
+
+/** A copy with headers that can be changed. A reason phrase that no constructor takes is dropped; HTTP/2 has none. */
+function copyOf(response: Response): Response {
+  const { body, status, statusText, headers } = response;
+  if (/^[ -~\x80-\xff]*$/.test(statusText)) return new Response(body, response);
+  return new Response(body, { status, headers });
+}
+
+/** A cookie without the backend's own host as its `Domain`, with which a browser would throw it away (RFC 6265, section 5.3). */
+function withoutDomain(cookie: string, { origin }: Backend): string {
+  const { hostname } = new URL(origin);
+  const isOwnDomain = (part: string) => {
+    const [name = "", value = ""] = part.split("=");
+    return name.trim().toLowerCase() === "domain" && value.trim().replace(/^\./, "").toLowerCase() === hostname;
+  };
+  const [pair, ...attributes] = cookie.split(";");
+  return [pair, ...attributes.filter((attribute) => !isOwnDomain(attribute))].join(";");
 }
 
 /** The `Location` on the public domain, where the backend's own names the backend's host (RFC 9110, section 10.2.2). */

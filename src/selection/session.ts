@@ -1,10 +1,14 @@
 import type { Backend, Config } from "../config.ts";
-import { type Health, healthOf, isDown } from "../health/findings.ts";
+import { type Health, healthOf, stateOf } from "../health/health-state.ts";
+import { isAvailable, isStandby } from "../health/view.ts";
+
+/** A check that is older may be out of date: it costs a client one request elsewhere, never its session. */
+const CHECK_MOVES_SESSION_MS = 60_000;
 
 /** What is known of the client when its backend is chosen. */
 export interface Client {
   /** The backend that its session cookie names, if it names one. */
-  readonly bound: Backend | undefined;
+  readonly stickyBackend: Backend | undefined;
   /** Its address as Cloudflare saw it; empty where there is none. */
   readonly ip: string;
 }
@@ -12,21 +16,23 @@ export interface Client {
 /** Who asks: the backend that the session cookie names, and the address that Cloudflare vouches for. */
 export function clientOf(headers: Headers, config: Config): Client {
   const cookies = config.stickySessions ? headers.get("Cookie") : null;
-  const id = cookies === null ? undefined : readCookie(cookies, config.sessionCookieName);
   return {
-    bound: id === undefined ? undefined : config.backends.find((backend) => backend.id === id),
+    stickyBackend: cookies === null ? undefined : stickyBackendOf(cookies, config),
     ip: headers.get("CF-Connecting-IP") ?? "",
   };
 }
 
 /**
- * The value of the first cookie of exactly this name in a `Cookie` header (RFC 6265, section 5.4), or `undefined`.
- * The value is returned as it stands, never decoded: whatever a client forged, it can only fail to name a backend.
+ * The backend that the first session cookie names that names one, in a `Cookie` header (RFC 6265, section 5.4). A value is
+ * never decoded: whatever a client forged, it can only fail to name a backend.
  */
-export function readCookie(header: string, name: string): string | undefined {
+function stickyBackendOf(header: string, { sessionCookieName, backends }: Config): Backend | undefined {
   for (const pair of header.split(";")) {
     const equals = pair.indexOf("=");
-    if (equals !== -1 && pair.slice(0, equals).trim() === name) return pair.slice(equals + 1).trim();
+    if (equals === -1 || pair.slice(0, equals).trim() !== sessionCookieName) continue;
+    const id = pair.slice(equals + 1).trim();
+    const named = backends.find((backend) => backend.id === id);
+    if (named) return named;
   }
   return undefined;
 }
@@ -38,16 +44,25 @@ export function sessionCookie(backend: Backend, config: Config): string {
 }
 
 /**
- * Whether an answer below 500 from `backend` moves the client's session to it: when it has none, or when the backend that it
- * is bound to may no longer serve it. One failed request moves nobody: its backend is still up.
+ * Whether a success of `backend` sets the session cookie: when the client has none, or when its sticky backend is on standby,
+ * or down by a check of the last minute. One failed request rebinds no client: its backend is still available. Nothing is set
+ * while no backend is up, and a backup is named only while every primary is down.
  */
-export function movesSession(client: Client, backend: Backend, config: Config, health: Health): boolean {
-  const { bound } = client;
-  if (!config.stickySessions || bound === backend) return false;
-  return bound === undefined || !mayServe(bound, config, health);
-}
-
-function mayServe(backend: Backend, { backends }: Config, health: Health): boolean {
-  const down = (id: string) => isDown(healthOf(health, id));
-  return !down(backend.id) && (!backend.isBackup || backends.every(({ id, isBackup }) => isBackup || down(id)));
+export function shouldSetCookie(
+  { stickyBackend }: Client,
+  backend: Backend,
+  { stickySessions, backends }: Pick<Config, "stickySessions" | "backends">,
+  health: Health,
+  nowMs: number,
+): boolean {
+  if (!stickySessions || stickyBackend === backend) return false;
+  const state = ({ id }: Backend) => stateOf(healthOf(health, id), nowMs);
+  if (!backends.some((other) => state(other) === "up")) return false;
+  if (backend.isBackup && backends.some((other) => !other.isBackup && state(other) !== "down")) return false;
+  if (!stickyBackend) return true;
+  if (isAvailable(stickyBackend, backends, health, nowMs)) return false;
+  if (isStandby(stickyBackend, backends, health, nowMs)) return true;
+  const { ejection, result } = healthOf(health, stickyBackend.id);
+  const isByCheck = ejection?.reason !== "consecutive failures";
+  return isByCheck && result !== undefined && nowMs - result.atMs < CHECK_MOVES_SESSION_MS;
 }

@@ -19,5 +19,3 @@ function textOf(value: Value): string {
   if (typeof value === "object") return value.map(({ text }) => text).join("");
   return String(value).replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
 }
-
-export const NOTHING = html``;

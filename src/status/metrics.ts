@@ -1,22 +1,20 @@
-import type { Served } from "../proxy/exchange.ts";
-import { failureOf } from "../proxy/outcome.ts";
+import type { ProxyResult } from "../proxy/forward.ts";
 
 /**
  * Writes the data point of one proxied request to Analytics Engine. A request is never delayed by it (the runtime sends it
  * later) and never fails by it. Its columns are documented in the README, since queries depend on their order.
+ * `headersMs`: from the request to the headers of its answer.
  */
 export function recordMetrics(
   dataset: AnalyticsEngineDataset,
   request: Request,
-  served: Served,
+  { kind, status, backend, first, attempts }: ProxyResult,
   headersMs: number,
 ): void {
-  const { response, backend, first, attempts } = served;
   if (!first) return; // No backend was asked.
   const { id, isBackup } = backend ?? first;
-  const exhausted = !backend || failureOf(response.status);
-  const outcome = exhausted ? "exhausted" : backend === first ? "ok" : "failover";
-  const statusClass = `${Math.floor(response.status / 100)}xx`;
+  const outcome = kind === "failed" ? "exhausted" : backend === first ? "ok" : "failover";
+  const statusClass = `${Math.floor(status / 100)}xx`;
   try {
     dataset.writeDataPoint({
       indexes: [id],
@@ -24,7 +22,7 @@ export function recordMetrics(
       doubles: [headersMs, attempts],
     });
   } catch {
-    // A metric that is lost harms nobody: too large a method, or a binding of another kind under this name.
+    // A metric that is lost harms no request: too large a method, or a binding of another kind under this name.
   }
 }
 

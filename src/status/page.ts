@@ -1,6 +1,5 @@
 import { chart, type Scale, scaleOf } from "./chart.ts";
-import type { BackendSnapshot, Snapshot } from "./facts.ts";
-import { html, Markup, NOTHING } from "./markup.ts";
+import { html, Markup } from "./markup.ts";
 import {
   checkText,
   count,
@@ -10,7 +9,8 @@ import {
   stateDetail,
   stateWord,
   summaryOf,
-} from "./words.ts";
+} from "./text.ts";
+import type { BackendSnapshot, Snapshot } from "./types.ts";
 
 /** How the page is made, apart from what it shows. */
 export interface PageOptions {
@@ -20,16 +20,16 @@ export interface PageOptions {
   readonly refreshSeconds: number | undefined;
 }
 
-type Mood = "up" | "down" | "waiting" | "asleep";
+type Tone = "up" | "down" | "waiting" | "standby";
 
 /** A sign for each state, so that it is never told by colour alone. */
-const SIGNS: Readonly<Record<Mood, string>> = { up: "✓", down: "×", waiting: "!", asleep: "z" };
+const SIGNS: Readonly<Record<Tone, string>> = { up: "✓", down: "×", waiting: "!", standby: "–" };
 
 /** The status page: one document without scripts or other files. */
 export function statusPage(snapshot: Snapshot, { nonce, refreshSeconds }: PageOptions): string {
   const { backends, isolate } = snapshot;
   const summary = summaryOf(snapshot);
-  const mood = moodOf(snapshot);
+  const tone = toneOf(snapshot);
   const scale = scaleOf(backends.map(({ minutes }) => minutes));
   const isWeighted = backends.some(({ weight }) => weight !== backends[0]?.weight);
   return html`<!doctype html>
@@ -43,7 +43,7 @@ export function statusPage(snapshot: Snapshot, { nonce, refreshSeconds }: PageOp
 </head>
 <body>
 <header>
-<h1 class="${mood}">${sign(mood)}${summary}</h1>
+<h1 class="${tone}">${sign(tone)}${summary}</h1>
 <p>${
     refreshSeconds === undefined
       ? html`Paused. <a href="?">Go on</a>`
@@ -55,9 +55,16 @@ export function statusPage(snapshot: Snapshot, { nonce, refreshSeconds }: PageOp
 <p>Requests per minute; failed ones hang below the line.</p>
 <ul>${backends.map((backend) => backendCard(backend, isWeighted, scale))}</ul>
 <h2>This isolate</h2>
-<dl>${fact("Requests", count(isolate.requests))}${fact("Failovers", count(isolate.failovers))}${fact("Ejections", count(isolate.ejections))}${fact("WebSockets", count(isolate.webSockets))}${fact("Data centre", isolate.dataCentre || "unknown")}${fact("Running for", duration(isolate.ageSeconds))}</dl>
-<p>Cloudflare runs many isolates, copies of the Worker. Each counts for itself, until it is replaced. Findings are ${
-    isolate.sharesFindings ? "shared within a data centre" : "not shared: SHARE_HEALTH is off"
+<dl>${facts({
+    Requests: count(isolate.requests),
+    Failovers: count(isolate.failovers),
+    Ejections: count(isolate.ejections),
+    WebSockets: count(isolate.webSockets),
+    "Data centre": isolate.dataCentre || "unknown",
+    "Running for": duration(isolate.ageSeconds),
+  })}</dl>
+<p>Cloudflare runs many isolates, copies of the Worker. Each counts for itself, until it is replaced. Results are ${
+    isolate.sharesResults ? "shared within a data centre" : "not shared: SHARE_HEALTH is off"
   }.</p>
 </main>
 </body>
@@ -65,63 +72,69 @@ export function statusPage(snapshot: Snapshot, { nonce, refreshSeconds }: PageOp
 `.text;
 }
 
-/** The worst that holds; a backup that is asleep is as it should be. */
-function moodOf({ answering, backends }: Snapshot): Mood {
+/** The worst that holds; a backup on standby is as it should be. */
+function toneOf({ answering, backends }: Snapshot): Tone {
   if (answering === 0) return "down";
-  return backends.every(({ state, backup }) => state === "up" || backup === "asleep") ? "up" : "waiting";
+  return backends.every(({ state, backup }) => state === "up" || backup === "standby") ? "up" : "waiting";
 }
 
-function backendMoodOf({ state, backup }: BackendSnapshot): Mood {
+function backendToneOf({ state, backup, worksAllTheSame }: BackendSnapshot): Tone {
+  if (worksAllTheSame) return "waiting";
   if (state === "down") return state;
-  if (backup === "asleep") return backup;
+  if (backup === "standby") return backup;
   return state === "up" ? state : "waiting";
 }
 
 function backendCard(backend: BackendSnapshot, isWeighted: boolean, scale: Scale): Markup {
-  const mood = backendMoodOf(backend);
+  const tone = backendToneOf(backend);
   return html`
 <li><div><h3>${backend.id}</h3>
-<b class="${mood}">${sign(mood)}${stateWord(backend)}</b>
+<b class="${tone}">${sign(tone)}${stateWord(backend)}</b>
 <p>${stateDetail(backend)}</p></div>
-<dl>${backend.ejectedFor ? fact("Why", ejectionText(backend.ejectedFor)) : NOTHING}
-${fact("Last check", checkText(backend))}
-${fact("Last failure", lastFailureText(backend))}
-${isWeighted ? fact("Weight", count(backend.weight)) : NOTHING}</dl>
+<dl>${facts({
+    Why: backend.ejectedFor && ejectionText(backend.ejectedFor),
+    "Last check": checkText(backend),
+    "Last failure": lastFailureText(backend),
+    Weight: isWeighted ? count(backend.weight) : null,
+  })}</dl>
 ${chart(backend.minutes, scale)}
 </li>`;
 }
 
-function sign(mood: Mood): Markup {
-  return html`<i aria-hidden="true">${SIGNS[mood]}</i>`;
+function sign(tone: Tone): Markup {
+  return html`<i aria-hidden="true">${SIGNS[tone]}</i>`;
 }
 
-function fact(name: string, value: string): Markup {
-  return html`<div><dt>${name}</dt><dd>${value}</dd></div>`;
+/** Names and what is known of them; `null` where that is nothing to show. */
+function facts(known: Readonly<Record<string, string | null>>): Markup[] {
+  return Object.entries(known).flatMap(([name, value]) =>
+    value === null ? [] : html`<div><dt>${name}</dt><dd>${value}</dd></div>`,
+  );
 }
 
 const STYLE = new Markup(`
-:root{color-scheme:light dark;--soft:color-mix(in srgb,CanvasText 70%,Canvas)}
-.up{--state:light-dark(#157347,#4cc38a)}
-.down{--state:light-dark(#b3261e,#ff8078)}
-.waiting{--state:light-dark(#8a5a00,#e6b450)}
-.asleep{--state:var(--soft)}
+:root{color-scheme:light dark}
+.up{--tone:light-dark(#157347,#4cc38a)}
+.down{--tone:light-dark(#b3261e,#ff8078)}
+.waiting{--tone:light-dark(#8a5a00,#e6b450)}
+.standby{--tone:light-dark(#555,#aaa)}
 *{box-sizing:border-box;margin:0;padding:0}
 body{font:16px/1.5 system-ui;max-width:66rem;margin:auto;padding:2rem 1rem;overflow-wrap:anywhere}
 h2{margin-top:2rem}
-b{color:var(--state)}
-i{display:inline-block;width:1.5em;margin-right:.4em;border-radius:1em;background:var(--state);color:Canvas;font-size:.8em;text-align:center}
+b{color:var(--tone)}
+i{display:inline-block;width:1.5em;margin-right:.4em;border-radius:1em;background:var(--tone);color:Canvas;font-size:.8em;text-align:center}
 p,dl,figcaption{font-size:.9rem}
-p,dt,figcaption{color:var(--soft)}
+p,dt,figcaption,line{opacity:.75}
 ul,dl,li{display:grid;gap:.75rem}
 ul,main>dl{margin:.75rem 0}
 li,main>dl>div{border:1px solid #8886;border-radius:.75rem;padding:1rem}
+main>dl{grid-template-columns:repeat(auto-fit,minmax(8.5rem,1fr))}
 li dl{gap:.3rem;align-content:start}
 li dl div{display:grid;grid-template-columns:6rem 1fr}
-main>dl{grid-template-columns:repeat(auto-fit,minmax(8.5rem,1fr))}
 svg{display:block;width:100%;height:3.5rem}
 path{fill:#5b7fb5}
-path.down{fill:var(--state)}
-line{stroke:var(--soft)}
+path.down{fill:var(--tone)}
+line{stroke:CanvasText}
 figcaption{display:flex;justify-content:space-between}
 @media(min-width:52rem){li{grid-template-columns:13rem 1fr 19rem}}
 `);

@@ -1,64 +1,62 @@
 import type { Backend } from "../config.ts";
 import { minutesOf } from "../counters.ts";
-import {
-  type BackendHealth,
-  type CheckTimes,
-  downReason,
-  healthOf,
-  isCheckUnderWay,
-  NEVER,
-  stateOf,
-} from "../health/findings.ts";
-import { type Invocation, isAsleep } from "../health/monitor.ts";
-import type { BackendSnapshot, Snapshot } from "./facts.ts";
+import type { CheckTimes } from "../health/due.ts";
+import { type BackendHealth, healthOf, isCheckUnderWay, NEVER, stateOf } from "../health/health-state.ts";
+import type { Invocation } from "../health/monitor.ts";
+import { isAvailable, isStandby, worksAllTheSame } from "../health/view.ts";
+import type { BackendSnapshot, Snapshot } from "./types.ts";
 
 type Known = Pick<Invocation, "config" | "health" | "counters">;
 
 /** What is known at a moment. */
 export function snapshotOf(known: Known, dataCentre: string, nowMs: number): Snapshot {
-  const { config, counters } = known;
-  const backends = config.backends.map((backend) => backendSnapshotOf(backend, known, nowMs));
+  const { config, health, counters } = known;
+  const { backends } = config;
   const { startedMs, backends: _, ...counts } = counters;
+  const answering = backends.filter(
+    (one) => isAvailable(one, backends, health, nowMs) || worksAllTheSame(one, backends, health, nowMs),
+  );
   return {
-    answering: backends.filter(({ state, backup }) => state === "up" && backup !== "asleep").length,
-    backends,
+    answering: answering.length,
+    backends: backends.map((backend) => backendSnapshotOf(backend, known, nowMs)),
     isolate: {
       dataCentre,
       ageSeconds: seconds(nowMs - startedMs),
-      sharesFindings: config.shareHealth,
+      sharesResults: config.shareHealth,
       ...counts,
     },
   };
 }
 
-function backendSnapshotOf(backend: Backend, known: Known, nowMs: number): BackendSnapshot {
+function backendSnapshotOf(backend: Backend, { config, health, counters }: Known, nowMs: number): BackendSnapshot {
   const { id, weight, isBackup } = backend;
-  const { config, counters } = known;
-  const health = healthOf(known.health, id);
-  const { finding } = health;
-  const isSleeping = isAsleep(backend, known);
-  const state = stateOf(health, nowMs);
-  const isUnheard = state === "up" && !finding && health.lastLifeMs === NEVER;
+  const { backends } = config;
+  const known = healthOf(health, id);
+  const { result, ejection } = known;
+  const state = stateOf(known, nowMs);
+  const isOnStandby = isStandby(backend, backends, health, nowMs);
+  const isUnknown = state === "up" && !result && known.traffic.lastSuccessMs === NEVER;
   const counted = counters.backends.get(id);
   const lastFailure = counted?.lastFailure;
   return {
     id,
-    state: isUnheard ? "unknown" : state,
-    backup: isBackup ? (isSleeping ? "asleep" : "in service") : null,
+    state: isUnknown ? "unknown" : state,
+    worksAllTheSame: worksAllTheSame(backend, backends, health, nowMs),
+    backup: isBackup ? (isOnStandby ? "standby" : "in service") : null,
     weight,
-    sinceSeconds: seconds(nowMs - health.sinceMs),
-    ejectedFor: downReason(health) ?? null,
-    nextCheckSeconds: state === "down" && !isSleeping ? seconds(nextCheckMs(health, config) - nowMs) : null,
-    finding: finding
+    sinceSeconds: seconds(nowMs - known.sinceMs),
+    ejectedFor: ejection?.reason ?? null,
+    nextCheckSeconds: ejection && !isOnStandby ? seconds(nextCheckMs(known, config, health.jitter) - nowMs) : null,
+    result: result
       ? {
-          result: finding.result,
-          status: finding.status,
-          milliseconds: finding.tookMs,
-          ageSeconds: seconds(nowMs - finding.atMs),
-          isShared: health.isShared,
+          kind: result.kind,
+          status: result.status,
+          tookMs: result.tookMs,
+          ageSeconds: seconds(nowMs - result.atMs),
+          isShared: known.isShared,
         }
       : null,
-    isBeingChecked: isCheckUnderWay(health, nowMs),
+    isBeingChecked: known.isCheckRequested || isCheckUnderWay(known, nowMs),
     lastFailure: lastFailure
       ? {
           reason: lastFailure.reason,
@@ -72,10 +70,12 @@ function backendSnapshotOf(backend: Backend, known: Known, nowMs: number): Backe
   };
 }
 
-/** When a check may bring a backend back that is down, if a request passes then. */
-function nextCheckMs({ finding, failingUntilMs }: BackendHealth, times: CheckTimes): number {
-  if (failingUntilMs !== undefined || !finding) return failingUntilMs ?? NEVER;
-  return finding.atMs + Math.min(times.downTimeMs, times.healthCheckIntervalMs || times.downTimeMs);
+/** When a check may bring back a backend that is down, if a request passes then: after its term, as due.ts says. */
+function nextCheckMs({ result, ejection, checkBeganMs }: BackendHealth, times: CheckTimes, jitter: number): number {
+  const lastMs = result?.atMs ?? NEVER;
+  const untilMs = ejection?.untilMs ?? NEVER;
+  if (Math.max(checkBeganMs, lastMs) < untilMs) return untilMs;
+  return lastMs + Math.min(times.downTimeMs, times.healthCheckIntervalMs || times.downTimeMs) * (1 + jitter / 10);
 }
 
 function seconds(ms: number): number {

@@ -1,20 +1,17 @@
+import { prefersJson } from "../accept.ts";
 import type { Config } from "../config.ts";
-import { healthOf } from "../health/findings.ts";
-import { checkAll, type Invocation, isAsleep, readWhenCold } from "../health/monitor.ts";
-import { ownAnswer } from "../own-answer.ts";
-import { prefersJson } from "./accept.ts";
+import { errorResponse } from "../error-response.ts";
+import { checkAll, type Invocation, readWhenCold } from "../health/monitor.ts";
 import { coloOf } from "./metrics.ts";
 import { statusPage } from "./page.ts";
 import { snapshotOf } from "./snapshot.ts";
+import { backendText, isUpFor } from "./text.ts";
 
-/** The page checks a backend only if its finding is older than this, so that it cannot be used to hammer the backends. */
-const FINDING_AGE_MAX_MS = 5_000;
+/** The page checks a backend only if its result is older than this, so that it cannot be used to hammer the backends. */
+const RESULT_AGE_MAX_MS = 5_000;
 
-/** Long enough for two rounds of six connections to show whether anybody answers: 3 s, and the second that makes a suspect. */
-const WAIT_MAX_MS = 4_500;
-
-/** How often to look whether there is a first finding of every backend. */
-const LOOK_EVERY_MS = 50;
+/** Long enough for two rounds of six connections, each of which may wait for a check that takes 3 s. */
+const WAIT_MAX_MS = 6_500;
 
 /** How often the page asks for itself again. */
 const REFRESH_SECONDS = 10;
@@ -25,48 +22,52 @@ export function isStatusPath(path: string, { statusPath }: Pick<Config, "statusP
   return path.length === statusPath.length || path[statusPath.length] === "?";
 }
 
-/** Answers a request for the status page: 200 while a backend is up, 503 when none is. */
+/**
+ * Answers a request for the status page: 200 while a new user would be answered, else 503. With `?backend=<id>` it speaks of
+ * that backend alone, for a monitor: 200 while it is up, or a backup on standby; 404 where none has that name.
+ */
 export async function answerStatus(request: Request, path: string, invocation: Invocation): Promise<Response> {
   const { method } = request;
+  const { config } = invocation;
+  const accept = request.headers.get("Accept") ?? "";
   if (method !== "GET" && method !== "HEAD") {
-    return ownAnswer(405, "The status page can only be read.", { Allow: "GET, HEAD" });
+    return errorResponse(405, "The status page can only be read.", accept, { Allow: "GET, HEAD" });
   }
-  await findOut(invocation);
-  const snapshot = snapshotOf(invocation, coloOf(request), Date.now());
+  const query = new URLSearchParams(path.slice(config.statusPath.length));
+  const id = query.get("backend");
+  const ids = config.backends.map((backend) => backend.id);
+  if (id !== null && !ids.includes(id)) {
+    return errorResponse(404, `No backend has this name. There are: ${ids.join(", ")}.`, accept);
+  }
 
-  const query = new URLSearchParams(path.slice(invocation.config.statusPath.length));
-  const isJson = query.get("format") === "json" || prefersJson(request.headers.get("Accept") ?? "");
-  const refreshSeconds = query.get("refresh") === "off" ? undefined : REFRESH_SECONDS;
+  await readWhenCold(invocation, Date.now());
+  await checkAll(invocation, RESULT_AGE_MAX_MS, WAIT_MAX_MS);
+  const snapshot = snapshotOf(invocation, coloOf(request), Date.now());
+  const backend = snapshot.backends.find((one) => one.id === id);
+  const isUp = backend ? isUpFor(backend) : snapshot.answering > 0;
+
   const nonce = crypto.randomUUID();
   const headers = new Headers({
     "Cache-Control": "no-store",
     "Content-Security-Policy": `default-src 'none'; style-src 'nonce-${nonce}'; img-src data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'`,
-    "Content-Type": isJson ? "application/json" : "text/html; charset=utf-8",
     "Referrer-Policy": "no-referrer",
     Vary: "Accept",
     "X-Content-Type-Options": "nosniff",
     "X-Robots-Tag": "noindex",
   });
-  if (!isJson && refreshSeconds) headers.set("Refresh", String(refreshSeconds));
-  const body = isJson ? `${JSON.stringify(snapshot)}\n` : statusPage(snapshot, { nonce, refreshSeconds });
-  return new Response(method === "HEAD" ? null : body, { status: snapshot.answering > 0 ? 200 : 503, headers });
-}
-
-/**
- * Learns what others have found and checks the rest. Where something is known of every backend that is not asleep, nobody
- * waits for the checks of another visitor.
- */
-async function findOut(invocation: Invocation): Promise<void> {
-  const { config, health } = invocation;
-  const deadlineMs = Date.now() + WAIT_MAX_MS;
-  await readWhenCold(invocation, Date.now());
-  for (;;) {
-    await checkAll(invocation, FINDING_AGE_MAX_MS, deadlineMs - Date.now());
-    // A backup wakes when a check finds the last primary down, and is then to be checked too.
-    const isKnown = config.backends.every(
-      (backend) => healthOf(health, backend.id).finding || isAsleep(backend, invocation),
-    );
-    if (isKnown || Date.now() >= deadlineMs) return;
-    await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
+  let type = "text/html; charset=utf-8";
+  let body: string;
+  if (query.get("format") === "json" || prefersJson(accept)) {
+    type = "application/json";
+    body = `${JSON.stringify(backend ?? snapshot)}\n`;
+  } else if (backend) {
+    type = "text/plain; charset=utf-8";
+    body = `${backendText(backend)}\n`;
+  } else {
+    const refreshSeconds = query.get("refresh") === "off" ? undefined : REFRESH_SECONDS;
+    if (refreshSeconds) headers.set("Refresh", String(refreshSeconds));
+    body = statusPage(snapshot, { nonce, refreshSeconds });
   }
+  headers.set("Content-Type", type);
+  return new Response(method === "HEAD" ? null : body, { status: isUp ? 200 : 503, headers });
 }

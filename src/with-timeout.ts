@@ -1,5 +1,5 @@
 /** What a promise resolves to, or `undefined` after `ms`. It must not reject. The timer ends with it: nothing fires later. */
-export function within<T>(ms: number, promise: Promise<T>): Promise<T | undefined> {
+export function withTimeout<T>(ms: number, promise: Promise<T>): Promise<T | undefined> {
   return new Promise((resolve) => {
     const timer = setTimeout(resolve, ms, undefined);
     promise.then((value) => {

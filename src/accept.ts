@@ -9,6 +9,12 @@ export function prefersJson(accept: string): boolean {
   return json.weight > 0 && json.precision > html.precision;
 }
 
+/** Whether an `Accept` header names HTML, as browsers do; a player's wildcard does not. */
+export function prefersHtml(accept: string): boolean {
+  const { weight, precision } = preferenceFor("text/html", accept);
+  return weight > 0 && precision > 0;
+}
+
 /** The weight of a media type by the range that fits it most precisely: itself, its family, anything. */
 function preferenceFor(type: string, accept: string): { weight: number; precision: number } {
   const ranges = ["*/*", type.replace(/\/.*/, "/*"), type];

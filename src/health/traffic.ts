@@ -1,0 +1,125 @@
+import { type BackendHealth, type Change, eject } from "./health-state.ts";
+
+/** So many consecutive failures, of as many clients, eject a backend although its check is good (Envoy's default too). */
+export const CONSECUTIVE_FAILURES = 5;
+
+/** They have to last for so long: a burst of five addresses takes no backend from the others. */
+const CONSECUTIVE_FAILURES_MIN_MS = 10_000;
+
+/** For how long a success of one client shows that a backend does not fail all of them. */
+export const SUCCESS_COUNTS_MS = 60_000;
+
+/** After this time without a success, while attempts wait, a backend hangs. */
+const HANGING_AFTER_MS = 10_000;
+
+/** So many attempts that wait are told apart; more change no verdict. */
+const UNANSWERED_MAX = 64;
+
+/** One slow answer is no hanging backend. */
+const HANGING_ATTEMPTS = 2;
+
+/** Further clients count, but are not told apart: a backend that fails thousands holds no memory for them. */
+const FAILED_CLIENTS_MAX = 64;
+
+/** More players do not start a film within a second. */
+const VOUCHED_CLIENTS_MAX = 64;
+
+/** An attempt at the backend begins. */
+export function recordAttempt({ traffic }: BackendHealth, nowMs: number): void {
+  if (traffic.unansweredMs.length < UNANSWERED_MAX) traffic.unansweredMs.push(nowMs);
+}
+
+/** An attempt that was sent at `sentMs` was answered, or broke. One that its client left, or that was given up, never ends. */
+export function recordEnd({ traffic }: BackendHealth, sentMs: number): void {
+  // One that was sent before the last success is not among those that are counted.
+  const index = traffic.unansweredMs.indexOf(sentMs);
+  if (index >= 0) traffic.unansweredMs.splice(index, 1);
+}
+
+/** An attempt failed. */
+export function recordFailure({ traffic }: BackendHealth, nowMs: number): void {
+  traffic.lastFailureMs = nowMs;
+  traffic.hasFailedSinceSuccess = true;
+}
+
+/**
+ * A request of the client succeeded. It ends the term of an outlier ejection, not that of a check. Returns whether that calls
+ * for a check, since the backend is down.
+ */
+export function recordSuccess(known: BackendHealth, client: string, nowMs: number): boolean {
+  const { traffic, ejection } = known;
+  const { servedMs } = traffic;
+  traffic.lastSuccessMs = nowMs;
+  traffic.hasFailedSinceSuccess = false;
+  traffic.unansweredMs.length = 0;
+  forgetFailures(known);
+  remember(servedMs, client, nowMs, CONSECUTIVE_FAILURES);
+  if (ejection?.reason === "consecutive failures" && ejection.untilMs > nowMs) {
+    known.ejection = { ...ejection, untilMs: nowMs };
+  }
+  return ejection !== undefined;
+}
+
+/**
+ * Counts an attempt that failed at `failedMs` at a request that another backend served: outlier detection by consecutive
+ * failures. Too many in a row eject the backend although its check is good: a wrong `SECRET_KEY` fails all behind a good
+ * health route. They have to be of as many clients, unless the backend has served no other client lately, and they have to
+ * last: a few clients take it from no others.
+ */
+export function recordConsecutiveFailure(
+  known: BackendHealth,
+  client: string,
+  failedMs: number,
+  nowMs: number,
+  downTimeMs: number,
+): Change | undefined {
+  const { traffic } = known;
+  // The other backend may have taken its time: a success of this one came in between.
+  if (failedMs <= traffic.lastSuccessMs || known.ejection) return undefined;
+  const { failures, servedMs } = traffic;
+  if (traffic.failureCount++ === 0) traffic.firstFailureMs = failedMs;
+  if (failures.has(client) || failures.size < FAILED_CLIENTS_MAX) {
+    failures.set(client, (failures.get(client) ?? 0) + 1);
+  }
+  if (traffic.failureCount < CONSECUTIVE_FAILURES) return undefined;
+  if (failedMs - traffic.firstFailureMs < CONSECUTIVE_FAILURES_MIN_MS) return undefined;
+  // A single failure may have been a stale connection: that client is served like any other.
+  const servesOthers = [...servedMs].some(
+    ([other, ms]) => (failures.get(other) ?? 0) < 2 && nowMs - ms < SUCCESS_COUNTS_MS,
+  );
+  if (servesOthers && failures.size < CONSECUTIVE_FAILURES) return undefined;
+  forgetFailures(known);
+  return eject(known, "consecutive failures", nowMs, nowMs, downTimeMs);
+}
+
+/** Whether the backend has had no success for long, while attempts at it wait or were left by their clients. */
+export function isHanging({ traffic }: BackendHealth, nowMs: number): boolean {
+  const [sinceMs = nowMs] = traffic.unansweredMs;
+  return traffic.unansweredMs.length >= HANGING_ATTEMPTS && nowMs - sinceMs >= HANGING_AFTER_MS;
+}
+
+/**
+ * Whether the last that users had of the backend is a success, within a minute, and since its check began to say otherwise: one
+ * that served them until it froze does not.
+ */
+export function hasServedLately({ traffic, ejection, checkBeganMs }: BackendHealth, nowMs: number): boolean {
+  const { hasFailedSinceSuccess, lastSuccessMs } = traffic;
+  const sinceMs = Math.max(nowMs - SUCCESS_COUNTS_MS, ejection?.evidenceMs ?? checkBeganMs);
+  return !hasFailedSinceSuccess && lastSuccessMs >= sinceMs;
+}
+
+/** An ask has vouched for what the client was answered. */
+export function recordVouch({ vouchedMs }: BackendHealth, client: string, nowMs: number): void {
+  remember(vouchedMs, client, nowMs, VOUCHED_CLIENTS_MAX);
+}
+
+function remember(times: Map<string, number>, client: string, nowMs: number, max: number): void {
+  times.delete(client);
+  times.set(client, nowMs);
+  if (times.size > max) times.delete(times.keys().next().value as string);
+}
+
+function forgetFailures({ traffic }: BackendHealth): void {
+  traffic.failures.clear();
+  traffic.failureCount = 0;
+}

@@ -1,0 +1,105 @@
+import type { Backend } from "../config.ts";
+import {
+  type Ask,
+  type BackendHealth,
+  type Health,
+  healthOf,
+  isCheckUnderWay,
+  isUnanswered,
+  NEVER,
+  type State,
+  stateOf,
+} from "./health-state.ts";
+import { hasServedLately, isHanging } from "./traffic.ts";
+
+/** What a request may know of a backend at one moment. */
+export interface BackendView {
+  /** One that works all the same counts as up. */
+  readonly state: State;
+  readonly worksAllTheSame: boolean;
+  /** Whether users are served by it, whatever its check says. */
+  readonly hasServedLately: boolean;
+  /** Whether it fails users behind a good health route by answering nothing. */
+  readonly isHanging: boolean;
+  /** The latest success of a user, or good check. */
+  readonly lastLifeMs: number;
+  readonly isCheckPending: boolean;
+  readonly checkBeganMs: number;
+  /** Whether a check has gone unanswered for a second. */
+  readonly isUnanswered: boolean;
+  /** Whether its last check had no answer, or the one under way has had none for a second. */
+  readonly isKnownSilent: boolean;
+  readonly lastAsk: Ask | undefined;
+  /** When an ask last vouched for an answer to this client. */
+  readonly vouchedMs: number;
+}
+
+type Backends = readonly Pick<Backend, "id" | "isBackup">[];
+
+export function viewOf(
+  backend: Pick<Backend, "id">,
+  backends: Backends,
+  health: Health,
+  client: string,
+  nowMs: number,
+): BackendView {
+  const known = healthOf(health, backend.id);
+  const state = stateOf(known, nowMs);
+  const isAllTheSame = state !== "up" && worksAllTheSame(backend, backends, health, nowMs);
+  const isSilent = isUnanswered(known, nowMs);
+  return {
+    state: isAllTheSame ? "up" : state,
+    worksAllTheSame: isAllTheSame,
+    hasServedLately: hasServedLately(known, nowMs),
+    isHanging: isHanging(known, nowMs),
+    lastLifeMs: Math.max(known.traffic.lastSuccessMs, known.lastGoodMs),
+    isCheckPending: known.isCheckRequested || isCheckUnderWay(known, nowMs),
+    checkBeganMs: known.checkBeganMs,
+    isUnanswered: isSilent,
+    isKnownSilent: isSilent || known.result?.kind === "no answer",
+    lastAsk: known.lastAsk,
+    vouchedMs: known.vouchedMs.get(client) ?? NEVER,
+  };
+}
+
+/**
+ * Whether a backend is to be used although no check says so. While none is up, the health route may be what is wrong, not the
+ * backends (a moved path, a stopped database): one that serves users counts as up. While there is such a one, so does every
+ * other that has failed no user since its last check, if that was answered at all, or had no better an end than the check of
+ * one that serves: else all clients would flock to the first that succeeded. Envoy's panic mode and ALB's fail-open do the same.
+ */
+export function worksAllTheSame(
+  { id }: Pick<Backend, "id">,
+  backends: Backends,
+  health: Health,
+  nowMs: number,
+): boolean {
+  const isUp = (known: BackendHealth) => stateOf(known, nowMs) === "up";
+  const all = backends.map((backend) => healthOf(health, backend.id));
+  if (all.some(isUp)) return false;
+  const known = healthOf(health, id);
+  if (hasServedLately(known, nowMs)) return true;
+  const outcome = outcomeOf(known, nowMs);
+  if (known.traffic.lastFailureMs >= (known.result?.atMs ?? known.checkBeganMs)) return false;
+  const isAnswered = outcome !== "no answer" && outcome !== "network error";
+  return all.some((other) => hasServedLately(other, nowMs) && (isAnswered || outcomeOf(other, nowMs) === outcome));
+}
+
+function outcomeOf(known: BackendHealth, nowMs: number) {
+  return isUnanswered(known, nowMs) ? "no answer" : known.result?.kind;
+}
+
+/** Whether a backup waits because a primary is up. A suspect is not up: the backup serves meanwhile. */
+export function isStandby({ isBackup }: Pick<Backend, "isBackup">, backends: Backends, health: Health, nowMs: number) {
+  return isBackup && backends.some((other) => !other.isBackup && stateOf(healthOf(health, other.id), nowMs) === "up");
+}
+
+/** Whether a backend may serve: neither down nor on standby. A suspect may. */
+export function isAvailable(
+  backend: Pick<Backend, "id" | "isBackup">,
+  backends: Backends,
+  health: Health,
+  nowMs: number,
+) {
+  return !healthOf(health, backend.id).ejection && !isStandby(backend, backends, health, nowMs);
+}

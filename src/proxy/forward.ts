@@ -1,0 +1,324 @@
+import type { Backend } from "../config.ts";
+import { countAttempt, countFailure } from "../counters.ts";
+import { emit, type FailureReason } from "../events.ts";
+import { CHECK_SUBREQUESTS } from "../health/check.ts";
+import { healthOf } from "../health/health-state.ts";
+import { emitChange, type Invocation, requestCheck, startDueChecks } from "../health/monitor.ts";
+import {
+  isHanging,
+  recordAttempt,
+  recordConsecutiveFailure,
+  recordEnd,
+  recordFailure,
+  recordSuccess,
+  recordVouch,
+} from "../health/traffic.ts";
+import { type BackendView, viewOf } from "../health/view.ts";
+import { clientKey } from "../selection/rendezvous.ts";
+import type { Client } from "../selection/session.ts";
+import { discard, type Sending, send } from "./attempt.ts";
+import { type HeldBodies, type Upload, withBody } from "./body.ts";
+import { allowedFor, type Failure, isFromCache, type Outcome, outcomeOf } from "./outcome.ts";
+import { plan } from "./plan.ts";
+import { type Attempt, lastFailureOf, type RequestState } from "./request-state.ts";
+
+/** How often to look for the result of a check that another request makes: its promise must not be awaited here. */
+const POLL_MS = 25;
+
+/** One user's request and all that it is decided by. */
+export interface RequestContext extends Sending, Invocation {
+  readonly client: Client;
+}
+
+/** What became of a request. */
+export interface ProxyResult {
+  /** `undefined` where no backend's answer can be relayed; `status` is then the Worker's own. */
+  readonly response: Response | undefined;
+  readonly status: number;
+  /** The backend that gave the response. */
+  readonly backend: Backend | undefined;
+  /** The backend that was asked first. */
+  readonly first: Backend | undefined;
+  readonly attempts: number;
+  readonly kind: Outcome["kind"];
+  /** Whether the client's session may be bound to the backend: a success, and no last resort. */
+  readonly isBinding: boolean;
+}
+
+/** Sends a request to one backend after the other, or beside the other, as `plan` says. Never rejects. */
+export async function forward(context: RequestContext, heldBodies: HeldBodies): Promise<ProxyResult> {
+  context.counters.requests++;
+  const { request } = context;
+  if (request.body === null) return new Driver(context).run();
+  const result = await withBody(request, heldBodies, (body, upload) => {
+    context.body = body;
+    return new Driver(context, upload).run();
+  });
+  return typeof result === "number" ? resultWithout(result, []) : result;
+}
+
+/** A result without an answer of a backend. */
+function resultWithout(status: 400 | 411 | 502 | 504, attempts: readonly Attempt[]): ProxyResult {
+  const first = attempts[0]?.backend;
+  return {
+    response: undefined,
+    status,
+    backend: undefined,
+    first,
+    attempts: attempts.length,
+    kind: "failed",
+    isBinding: false,
+  };
+}
+
+/** The only place that sends, waits, aborts, counts and logs on behalf of a request. */
+class Driver implements RequestState {
+  readonly attempts: Attempt[] = [];
+  readonly client;
+  readonly config;
+  readonly allowed;
+  lastResortMs: number | undefined;
+  readonly #context: RequestContext;
+  /** What the client counts as. */
+  readonly #client: string;
+  readonly #responses = new Map<Attempt, Response>();
+  readonly #aborts = new Map<Attempt, AbortController>();
+  /** The attempts whose fetches wait for headers, given-up ones included until they settle. */
+  readonly #unsettled = new Set<Attempt>();
+  #isFinished = false;
+  #hasClientLeft = false;
+  readonly #upload: Upload | undefined;
+
+  constructor(context: RequestContext, upload?: Upload) {
+    this.#context = context;
+    this.#upload = upload;
+    this.client = context.client;
+    this.#client = clientKey(context.client.ip);
+    this.config = context.config;
+    this.allowed = allowedFor(context.request, context.body, context.config);
+  }
+
+  get canCheck(): boolean {
+    return this.#context.subrequests.left >= CHECK_SUBREQUESTS;
+  }
+
+  get unsettled(): number {
+    return this.#context.subrequests.unsettled;
+  }
+
+  async run(): Promise<ProxyResult> {
+    let isFirstStep = true;
+    for (;;) {
+      const nowMs = Date.now();
+      if (this.#hasClientLeft) return resultWithout(400, this.attempts);
+      const next = plan(this, this.#views(nowMs), nowMs);
+      switch (next.do) {
+        case "ask":
+          this.#ask(next.backend, next.isOnceMore, nowMs);
+          break;
+        case "vouch":
+          this.#vouch(next.attempt);
+          break;
+        case "fail":
+          this.#fail(next.attempt, next.reason, nowMs);
+          break;
+        case "check":
+          if (next.isLastResort) this.lastResortMs = nowMs;
+          if (this.canCheck) for (const backend of next.backends) requestCheck(backend, this.#context);
+          break;
+        case "wait":
+          await this.#wait(next.isPolled ? POLL_MS : next.untilMs - nowMs);
+          break;
+        case "finish":
+          return this.#finish(next.with, nowMs);
+      }
+      // A request's own first attempt starts before any check.
+      if (isFirstStep) startDueChecks(this.#context, nowMs);
+      isFirstStep = false;
+    }
+  }
+
+  #views(nowMs: number): (backend: Backend) => BackendView {
+    let views: Map<Backend, BackendView> | undefined;
+    return (backend) => {
+      let view = views?.get(backend);
+      if (!view) {
+        view = viewOf(backend, this.config.backends, this.#context.health, this.#client, nowMs);
+        views ??= new Map();
+        views.set(backend, view);
+      }
+      return view;
+    };
+  }
+
+  #wait(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.#context.wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  #ask(backend: Backend, isOnceMore: boolean, nowMs: number): void {
+    const { counters, health } = this.#context;
+    this.#emitFailover(backend);
+    const attempt: Attempt = { backend, sentMs: nowMs, isOnceMore };
+    const isStreamed = this.allowed.repeat === "never";
+    const abort = this.attempts.length > 0 || isStreamed ? new AbortController() : undefined;
+    if (abort) this.#aborts.set(attempt, abort);
+    if (this.#upload) this.#upload.onBrokenOff = () => this.#abort(attempt);
+    this.attempts.push(attempt);
+    this.#unsettled.add(attempt);
+    this.#context.subrequests.attempts = this.#unsettled.size;
+    countAttempt(counters, backend.id, nowMs);
+    recordAttempt(healthOf(health, backend.id), nowMs);
+    send(this.#context, backend, abort?.signal).then(
+      (response) => this.#settle(attempt, response),
+      () => this.#settle(attempt, undefined),
+    );
+  }
+
+  /** The headers of an attempt have come, or it broke. */
+  #settle(attempt: Attempt, response: Response | undefined): void {
+    this.#release(attempt);
+    if (attempt.outcome || this.#isFinished) {
+      if (response) discard(response);
+    } else if (!response && this.#upload?.isBrokenOff) {
+      // It has broken its upload off: that is no fault of the backend.
+      recordEnd(healthOf(this.#context.health, attempt.backend.id), attempt.sentMs);
+      this.#hasClientLeft = true;
+    } else {
+      const { backend, sentMs } = attempt;
+      const atMs = Date.now();
+      recordEnd(healthOf(this.#context.health, backend.id), sentMs);
+      if (response) this.#responses.set(attempt, response);
+      const outcome: Outcome = response
+        ? outcomeOf(response, backend, this.#context, atMs)
+        : { kind: "failed", atMs, reason: "network error", isRelayable: false };
+      if (outcome.kind === "failed") this.#recordFailure(attempt, outcome);
+      else attempt.outcome = outcome;
+    }
+    this.#context.wake();
+  }
+
+  #fail(attempt: Attempt, reason: FailureReason, nowMs: number): void {
+    const status = this.#responses.get(attempt)?.status;
+    const isRelayable = status !== undefined;
+    this.#recordFailure(attempt, { kind: "failed", atMs: nowMs, reason, ...(isRelayable && { status }), isRelayable });
+    this.#abort(attempt);
+  }
+
+  #vouch(attempt: Attempt): void {
+    const known = healthOf(this.#context.health, attempt.backend.id);
+    const { lastAsk } = known;
+    attempt.outcome = { kind: "success" };
+    // What was believed since an ask had vouched for another answer to this client makes no belief last longer.
+    if (lastAsk && lastAsk.beganMs >= attempt.sentMs) recordVouch(known, this.#client, lastAsk.endedMs);
+  }
+
+  #recordFailure(attempt: Attempt, failure: Failure): void {
+    const { backend } = attempt;
+    const { counters, health } = this.#context;
+    const { atMs, reason, status } = failure;
+    attempt.outcome = failure;
+    countFailure(counters, backend.id, reason, status, atMs);
+    recordFailure(healthOf(health, backend.id), atMs);
+    // A check has said it already.
+    if (reason !== "not vouched for" && reason !== "silent") requestCheck(backend, this.#context);
+    if (!failure.isRelayable) this.#discard(attempt);
+  }
+
+  /**
+   * Frees the connection of an attempt that waits for headers; afterwards the signal would cut its answer. One that has no
+   * signal keeps it.
+   */
+  #abort(attempt: Attempt): void {
+    const abort = this.#aborts.get(attempt);
+    if (!abort || !this.#unsettled.has(attempt)) return;
+    abort.abort();
+    this.#release(attempt);
+  }
+
+  #release(attempt: Attempt): void {
+    this.#unsettled.delete(attempt);
+    this.#context.subrequests.attempts = this.#unsettled.size;
+  }
+
+  #finish(chosen: Attempt | 502 | 504, nowMs: number): ProxyResult {
+    this.#isFinished = true;
+    const attempt = typeof chosen === "number" ? undefined : chosen;
+    const response = attempt && this.#responses.get(attempt);
+    const kind = attempt?.outcome?.kind;
+    const isLive = kind === "success" && response !== undefined && !isFromCache(response);
+    if (attempt && isLive) this.#recordSuccess(attempt, response, nowMs);
+    if (kind !== "success" && kind !== "doubtful") this.#emitExhausted();
+    for (const other of this.attempts) {
+      if (other === attempt) continue;
+      this.#abort(other);
+      this.#discard(other);
+    }
+    if (typeof chosen === "number") return resultWithout(chosen, this.attempts);
+    if (!attempt || !response || !kind) throw new Error("an attempt without an answer was chosen");
+    const { backend, sentMs } = attempt;
+    const isBinding = isLive && (this.lastResortMs === undefined || sentMs < this.lastResortMs);
+    const first = this.attempts[0]?.backend;
+    return { response, status: response.status, backend, first, attempts: this.attempts.length, kind, isBinding };
+  }
+
+  #recordSuccess(winner: Attempt, { status }: Response, nowMs: number): void {
+    const { counters, health } = this.#context;
+    const { backend } = winner;
+    if (status === 101) counters.webSockets++;
+    for (const attempt of this.attempts) if (attempt.backend !== backend) this.#recordOutdone(attempt, status, nowMs);
+    if (recordSuccess(healthOf(health, backend.id), this.#client, nowMs)) requestCheck(backend, this.#context);
+  }
+
+  /** Another backend has served the request that this attempt failed, or is silent about. */
+  #recordOutdone(attempt: Attempt, status: number, nowMs: number): void {
+    const { config, counters, health } = this.#context;
+    const { backend, outcome } = attempt;
+    const known = healthOf(health, backend.id);
+    if (!outcome) {
+      // It is silent if another attempt was sent after it.
+      if (attempt === this.attempts.at(-1)) return;
+      countFailure(counters, backend.id, "silent", undefined, nowMs);
+      recordFailure(known, nowMs);
+      // What the check decides is left to it; of a backend that hangs behind good checks it decides nothing.
+      if (!isHanging(known, nowMs)) return;
+    }
+    // A 4xx finds fault with the request, and another backend may well put that as a 500.
+    if (outcome?.kind === "success" || outcome?.kind === "doubtful" || status >= 400) return;
+    const change = recordConsecutiveFailure(known, this.#client, outcome?.atMs ?? nowMs, nowMs, config.downTimeMs);
+    emitChange(change, backend, this.#context);
+  }
+
+  #discard(attempt: Attempt): void {
+    const response = this.#responses.get(attempt);
+    if (!response) return;
+    discard(response);
+    this.#responses.delete(attempt);
+  }
+
+  /** What makes the request go on is its last attempt: that has failed, or it is silent. */
+  #emitFailover(to: Backend): void {
+    const last = this.attempts.at(-1);
+    if (!last || last.backend === to) return;
+    const { outcome } = last;
+    if (outcome?.kind === "failed") this.#emit("failover", last, outcome.reason, outcome.status);
+    else this.#emit("failover", last, "silent");
+  }
+
+  #emitExhausted(): void {
+    const failed = lastFailureOf(this.attempts);
+    if (failed) this.#emit("exhausted", failed, failed.outcome.reason, failed.outcome.status);
+  }
+
+  #emit(event: "failover" | "exhausted", attempt: Attempt, reason: FailureReason, status?: number): void {
+    const { counters, ray } = this.#context;
+    const backend = attempt.backend.id;
+    const number = this.attempts.indexOf(attempt) + 1;
+    emit({ event, backend, reason, ...(status !== undefined && { status }), attempt: number, ray }, counters);
+  }
+}

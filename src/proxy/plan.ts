@@ -1,0 +1,256 @@
+import type { Backend } from "../config.ts";
+import type { BackendView } from "../health/view.ts";
+import { bestCandidate, inClientOrder } from "../selection/candidates.ts";
+import { isHonest } from "./outcome.ts";
+import {
+  type Attempt,
+  areRetriesLeft,
+  fallbackOf,
+  lastFailureOf,
+  mayAskAnother,
+  mayRepeat,
+  type RequestState,
+  unaskedOf,
+  type ViewOf,
+} from "./request-state.ts";
+
+/** An attempt, and once more one whose connection broke: that is not among the retries. */
+export const ATTEMPTS_PER_CANDIDATE = 2;
+
+/** Of the six connections that may wait for headers two are left for checks and the cache. */
+export const UNSETTLED_MAX = 4;
+
+/** The longest wait before what is known is looked at again, so that an ejection ends a wait. */
+const LOOK_EVERY_MS = 1_000;
+
+/** How long a doubtful answer waits for its backend to be vouched for. */
+const DOUBT_MS = 1_000;
+
+/** An ask that ended so long before the answer came still vouches for it: a check that began with the request, say. */
+const VOUCHED_BEFORE_MS = 100;
+
+/** A backend that was vouched for to a client is believed by it for so long: a playback is HEAD, GET and GET. */
+const VOUCHED_MS = 1_000;
+
+/** The longest time between two checks of a backend whose answer is waited for. */
+const LIFE_COUNTS_MAX_MS = 8_000;
+
+/** How long a last resort waits for its checks. */
+const LAST_RESORT_MS = 1_000;
+
+/** The head start of a client's own backend in a last resort, so that not all clients flock to the fastest. */
+const OWN_ORDER_MS = 250;
+
+export type Plan =
+  | { readonly do: "ask"; readonly backend: Backend; readonly isOnceMore: boolean }
+  /** Its backend answers what it was sent: the answer is a success. */
+  | { readonly do: "vouch"; readonly attempt: Attempt }
+  | { readonly do: "fail"; readonly attempt: Attempt; readonly reason: "not vouched for" | "silent" | "timeout" }
+  | { readonly do: "check"; readonly backends: readonly Backend[]; readonly isLastResort: boolean }
+  /** `isPolled`: the result of a check may come that another request makes. */
+  | { readonly do: "wait"; readonly untilMs: number; readonly isPolled: boolean }
+  | { readonly do: "finish"; readonly with: Attempt | 502 | 504 };
+
+/** What a request does next: all of "where does it go" is here, and nothing happens here. */
+export function plan(state: RequestState, viewOf: ViewOf, nowMs: number): Plan {
+  const { attempts } = state;
+  let isPolled = false;
+  let untilMs = nowMs + LOOK_EVERY_MS;
+  let isWaiting = false;
+
+  const success = attempts.find(({ outcome }) => outcome?.kind === "success");
+  if (success) return { do: "finish", with: success };
+
+  for (const attempt of attempts) {
+    const { outcome } = attempt;
+    if (outcome?.kind !== "doubtful") continue;
+    const next = planDoubt(attempt, outcome.atMs, state, viewOf, nowMs);
+    if (next.do !== "wait") return next;
+    isWaiting = true;
+    isPolled = true;
+    untilMs = Math.min(untilMs, next.untilMs);
+  }
+
+  for (const attempt of attempts) {
+    if (attempt.outcome) continue;
+    const view = viewOf(attempt.backend);
+    const deadlineMs = attempt.sentMs + state.config.backendTimeoutMs;
+    // Nothing tells when a streamed body has been sent, and a slow upload is no fault.
+    const isBounded = state.allowed.repeat !== "never" || isDown(view, state);
+    if (isBounded && nowMs >= deadlineMs) return { do: "fail", attempt, reason: "timeout" };
+    if (isBounded) untilMs = Math.min(untilMs, deadlineMs);
+
+    const dueMs = checkDueMs(attempt, view, state);
+    if (nowMs < dueMs) untilMs = Math.min(untilMs, dueMs);
+    else if (view.isCheckPending) isPolled = true;
+    else if (view.checkBeganMs < dueMs && !isDown(view, state) && state.canCheck) {
+      return { do: "check", backends: [attempt.backend], isLastResort: false };
+    }
+    if (!isSilent(attempt, view, state, viewOf, nowMs)) isWaiting = true;
+  }
+  const wait: Plan = { do: "wait", untilMs, isPolled };
+  if (isWaiting) return wait;
+
+  const fallback = fallbackOf(attempts, viewOf);
+  const isPatient = !attempts.some(({ backend, outcome }) => {
+    return outcome?.kind === "failed" && isHonest(outcome) && viewOf(backend).state === "up";
+  });
+  const next =
+    planCandidate(state, viewOf, nowMs, isPatient, wait) ??
+    planLastResort(state, viewOf, nowMs, fallback && { isPatient }, wait);
+  if (next) return next;
+
+  const open = attempts.filter(({ outcome }) => !outcome);
+  const isWorthWaiting = !fallback || (isPatient && open.some(({ backend }) => !isDown(viewOf(backend), state)));
+  if (open.length > 0 && isWorthWaiting) return wait;
+  return { do: "finish", with: fallback ?? lateOrUnreachable(attempts) };
+}
+
+/** What becomes of a doubtful answer: one good ask vouches for it, one bad ask sends the request elsewhere. */
+function planDoubt(attempt: Attempt, answeredMs: number, state: RequestState, viewOf: ViewOf, nowMs: number): Plan {
+  const { backend, sentMs } = attempt;
+  const view = viewOf(backend);
+  const { lastAsk } = view;
+  // The same millisecond counts: time stands still between I/O.
+  const isRecent = lastAsk && lastAsk.beganMs >= sentMs && lastAsk.endedMs >= answeredMs - VOUCHED_BEFORE_MS;
+  if (lastAsk?.isGood && (isRecent || sentMs - view.vouchedMs <= VOUCHED_MS)) return { do: "vouch", attempt };
+  const fail: Plan = { do: "fail", attempt, reason: "not vouched for" };
+  const relay: Plan = { do: "finish", with: attempt };
+  // While no check is good anywhere, those that have served users are believed.
+  if (view.worksAllTheSame) return view.hasServedLately ? relay : fail;
+
+  const isBad = view.state === "down" || (lastAsk?.isGood === false && lastAsk.endedMs >= sentMs);
+  const isOnlyOne = !mayAskAnother(state) && state.attempts.every(({ outcome }) => outcome);
+  if (isBad && !isOnlyOne) return fail;
+  if (!isBad && !view.isCheckPending && state.canCheck)
+    return { do: "check", backends: [backend], isLastResort: false };
+  const untilMs = answeredMs + DOUBT_MS;
+  if (isOnlyOne || !view.isCheckPending || nowMs >= untilMs) return relay;
+  return { do: "wait", untilMs, isPolled: true };
+}
+
+/**
+ * When an attempt that waits has its backend checked: after `PROBE_AFTER`, and again after each sign of life, when as much time
+ * has passed as lay between the attempt and that sign. So an answer that takes 50 s costs nine checks.
+ */
+function checkDueMs({ sentMs }: Attempt, { lastLifeMs }: BackendView, { config }: RequestState): number {
+  if (lastLifeMs < sentMs) return sentMs + config.probeAfterMs;
+  return lastLifeMs + Math.max(config.probeAfterMs, Math.min(lastLifeMs - sentMs, LIFE_COUNTS_MAX_MS));
+}
+
+/**
+ * Whether an attempt that waits is relied on no more, so that another backend is asked beside it. Silence alone proves nothing,
+ * since an honest answer may take a minute; silence of its check does, and so does a backend that hangs behind good checks.
+ */
+function isSilent(attempt: Attempt, view: BackendView, state: RequestState, viewOf: ViewOf, nowMs: number): boolean {
+  const { allowed, attempts, config, lastResortMs } = state;
+  const isQuiet = nowMs - attempt.sentMs >= config.probeAfterMs;
+  if (isDown(view, state)) return isQuiet || lastResortMs === undefined || attempt.sentMs < lastResortMs;
+  if (!allowed.hedgeOnSuspicion || !isQuiet) return false;
+  if (view.isUnanswered && nowMs >= checkDueMs(attempt, view, state)) return true;
+  // Once a request: if all hang, they are slow, and the work of one of them is to be waited for.
+  return attempts.find(({ backend, outcome }) => !outcome && viewOf(backend).isHanging) === attempt;
+}
+
+/**
+ * The next backend to ask, in this order: once more the one whose connection broke; up and primary; up and `backup`; suspect;
+ * down, but good when last resort asked.
+ */
+function planCandidate(state: RequestState, viewOf: ViewOf, nowMs: number, isPatient: boolean, wait: Plan) {
+  const { attempts, allowed, client, config, lastResortMs } = state;
+  if (!mayRepeat(state)) return undefined;
+  const isLeft = areRetriesLeft(state);
+  const isTurn = turnsOf(state, viewOf, nowMs);
+  const candidate = bestCandidate(config.backends, client, (backend) => {
+    const [first, again] = attempts.filter((attempt) => attempt.backend === backend);
+    const view = viewOf(backend);
+    if (first) {
+      const isStale =
+        !again && allowed.onceMore && view.state === "up" && isStaleConnection(first, config.probeAfterMs);
+      return isStale ? 0 : undefined;
+    }
+    if (!isLeft || !isTurn(backend)) return undefined;
+    if (view.state === "up") return backend.isBackup ? 2 : 1;
+    if (view.state === "suspect") return isPatient ? 3 : undefined;
+    return isGoodSince(lastResortMs, view) ? 4 : undefined;
+  });
+  return candidate && planAsk(candidate, state, viewOf, wait);
+}
+
+/**
+ * What to do when none is left that is up: those that are down are checked side by side, since what is known of them may be
+ * out of date. When none is good they are tried blindly: the health route may be what is wrong. An honest failure is relayed.
+ */
+function planLastResort(
+  state: RequestState,
+  viewOf: ViewOf,
+  nowMs: number,
+  fallback: { isPatient: boolean } | undefined,
+  wait: Plan,
+): Plan | undefined {
+  const { attempts, client, lastResortMs } = state;
+  if (!mayRepeat(state) || !areRetriesLeft(state)) return undefined;
+  const unasked = unaskedOf(state);
+  const isLast = (backend: Backend) => Number(viewOf(backend).isKnownSilent);
+  const down = inClientOrder(unasked, client)
+    .filter((backend) => viewOf(backend).state === "down")
+    .sort((a, b) => isLast(a) - isLast(b));
+  if (down.length === 0) return undefined;
+  if (lastResortMs === undefined) return { do: "check", backends: down, isLastResort: true };
+
+  const isOver = nowMs >= lastResortMs + LAST_RESORT_MS || !unasked.some((backend) => viewOf(backend).isCheckPending);
+  // What a backend that is up has failed, or what could be relayed, is not worth a wait for one that is known to be silent.
+  const hasUpFailed = attempts.some(({ backend, outcome }) => {
+    return outcome?.kind === "failed" && viewOf(backend).state === "up";
+  });
+  const blind = down.find((backend) => {
+    const { isKnownSilent, isCheckPending } = viewOf(backend);
+    return !(hasUpFailed || fallback) || !(isKnownSilent || (isOver && isCheckPending));
+  });
+  const isBlindNow = fallback ? fallback.isPatient && isOver : isOver || unasked.length === 1;
+  if (blind && isBlindNow) return planAsk(blind, state, viewOf, wait);
+  if (isOver) return undefined;
+  return { do: "wait", untilMs: lastResortMs + LAST_RESORT_MS, isPolled: true };
+}
+
+/** Asks a backend, once a connection is free for it: the newest attempt at one that is down gives its place to one that is up. */
+function planAsk(backend: Backend, state: RequestState, viewOf: ViewOf, wait: Plan): Plan {
+  const { attempts, unsettled } = state;
+  const isOnceMore = attempts.some((attempt) => attempt.backend === backend);
+  if (unsettled < UNSETTLED_MAX) return { do: "ask", backend, isOnceMore };
+  if (viewOf(backend).state !== "up") return wait;
+  // The first attempt has no signal, and keeps its connection whatever becomes of it.
+  const attempt = attempts.slice(1).findLast((open) => !open.outcome && isDown(viewOf(open.backend), state));
+  return attempt ? { do: "fail", attempt, reason: "silent" } : wait;
+}
+
+/** In a last resort: whether a backend's good check counts yet, since those before it in the client's order have their turn. */
+function turnsOf(state: RequestState, viewOf: ViewOf, nowMs: number): (backend: Backend) => boolean {
+  const { client, lastResortMs } = state;
+  if (lastResortMs === undefined || nowMs >= lastResortMs + LAST_RESORT_MS) return () => true;
+  const order = inClientOrder(unaskedOf(state), client);
+  return (backend) => {
+    const goodMs = Math.max(lastResortMs, viewOf(backend).lastAsk?.endedMs ?? lastResortMs);
+    if (nowMs - goodMs >= OWN_ORDER_MS) return true;
+    return order.slice(0, order.indexOf(backend)).every((before) => !viewOf(before).isCheckPending);
+  };
+}
+
+/** Whether a backend is down, and no good check of this last resort speaks for it: one that is in its term serves meanwhile. */
+function isDown(view: BackendView, { lastResortMs }: RequestState): boolean {
+  return view.state === "down" && !isGoodSince(lastResortMs, view);
+}
+
+function isGoodSince(lastResortMs = Number.POSITIVE_INFINITY, { lastAsk }: BackendView): boolean {
+  return lastAsk?.isGood === true && lastAsk.endedMs >= lastResortMs;
+}
+
+/** Whether a pooled connection may have been stale; a request that kills the server fails later. */
+function isStaleConnection({ sentMs, outcome }: Attempt, probeAfterMs: number): boolean {
+  return outcome?.kind === "failed" && outcome.reason === "network error" && outcome.atMs - sentMs <= probeAfterMs;
+}
+
+function lateOrUnreachable(attempts: readonly Attempt[]): 502 | 504 {
+  const last = lastFailureOf(attempts)?.outcome.reason;
+  return last === "silent" || last === "timeout" ? 504 : 502;
+}
