@@ -11,6 +11,7 @@ Reads wrangler.toml, asks every backend and the public address, and says what is
   --help             shows this
 
 AIOSTREAMS_ADDON_PASSWORD (an environment variable) is the add-on password of the backends, if they ask for one.
+HEADERS_<NAME> of .dev.vars (beside wrangler.toml) or of the environment goes with each request to that backend.
 Exit code: 0 nothing is wrong, 1 something is wrong, 2 it could not run to its end.
 `;
 

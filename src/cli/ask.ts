@@ -1,20 +1,17 @@
-import { setTimeout as sleep } from "node:timers/promises";
+import type { Config } from "../config.ts";
 import { bounded, CodedError, codeOf } from "./bounded.ts";
+import type { DeployedBackend } from "./deployment.ts";
 
 /** AIOStreams' longest answer has some 280 KB; what is larger than this is something else, and is not read to its end. */
-export const MAX_BYTES = 4 * 1024 * 1024;
-/** The longest that one question is put off by answers of 429. */
-const PATIENCE_MS = 60_000;
-/** AIOStreams counts its users' calls in windows of 5 s; it says so in `Retry-After`, which a proxy may have taken out. */
-const RETRY_AFTER_MS_DEFAULT = 5_000;
+const MAX_BYTES = 4 * 1024 * 1024;
 
 export interface Question {
   readonly url: string;
   readonly method?: "GET" | "POST" | "DELETE";
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
-  /** Nothing but status and headers is wanted: the body is not waited for. */
-  readonly isHeadersOnly?: boolean;
+  /** No more than this is read of the body. Absent: all of it, and more than 4 MiB is a failure. */
+  readonly enoughBytes?: number;
   /** Ends the question early. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -25,7 +22,7 @@ export interface Answer {
   readonly text: string;
   /** The body, if it is a JSON object; else it has no fields. */
   readonly json: Readonly<Record<string, unknown>>;
-  /** Until the headers came. */
+  /** Until the body was read. */
   readonly tookMs: number;
 }
 
@@ -36,14 +33,18 @@ export interface Failure {
 
 export type Reply = Answer | Failure;
 
+/** Asks once, follows no redirect, and never throws. */
+export type Ask = (question: Question) => Promise<Reply>;
+
 export function isAnswer(reply: Reply): reply is Answer {
   return "status" in reply;
 }
 
-/** Asks once, follows no redirect, and never throws. */
-export async function ask({ url, method = "GET", headers, body, isHeadersOnly, signal }: Question): Promise<Reply> {
+/** Asks by way of the network; `patienceMs` is the longest wait for the whole answer. */
+export async function ask(question: Question, patienceMs?: number): Promise<Reply> {
+  const { url, method = "GET", headers, body, enoughBytes, signal } = question;
   try {
-    return await bounded(signal, async (limit) => {
+    const task = async (limit: AbortSignal) => {
       const startedMs = performance.now();
       const response = await fetch(url, {
         method,
@@ -53,52 +54,45 @@ export async function ask({ url, method = "GET", headers, body, isHeadersOnly, s
         redirect: "manual",
         signal: limit,
       });
+      const text = await readText(response, enoughBytes);
       const tookMs = Math.round(performance.now() - startedMs);
-      const text = isHeadersOnly ? "" : await readText(response);
       return { status: response.status, headers: response.headers, text, json: parseObject(text), tookMs };
-    });
+    };
+    return await bounded(signal, task, patienceMs);
   } catch (error) {
     return { code: codeOf(error) };
   }
 }
 
-export interface Patience {
-  /** Ends the waiting; what is being asked at that moment goes on to its end, unless the question has a signal of its own. */
-  readonly signal?: AbortSignal | undefined;
-  /** Is told of each wait before it begins. */
-  readonly onWait?: (ms: number) => void;
+/**
+ * A question to a backend as the Worker would put it: with the forwarded headers, since an application that forces HTTPS
+ * redirects a request without them, and with those of HEADERS_<NAME>.
+ */
+export function questionTo(
+  { origin, headers }: DeployedBackend,
+  path: string,
+  { primaryDomain }: Pick<Config, "primaryDomain">,
+  question: Omit<Question, "url"> = {},
+): Question {
+  const all = new Headers(question.headers);
+  all.set("X-Forwarded-Proto", "https");
+  all.set("X-Forwarded-Host", primaryDomain);
+  for (const [name, value] of headers) all.set(name, value);
+  return { ...question, url: origin + path, headers: Object.fromEntries(all) };
 }
 
-/** Asks, and when the answer is 429, asks again after the time that it names; a minute of that is enough. */
-export async function askPatiently(question: Question, { signal, onWait }: Patience): Promise<Reply> {
-  for (let waitedMs = 0; ; ) {
-    const reply = await ask(question);
-    if (!isAnswer(reply) || reply.status !== 429) return reply;
-    const waitMs = retryAfterMs(reply.headers.get("Retry-After"), Date.now());
-    waitedMs += waitMs;
-    if (waitedMs > PATIENCE_MS) return reply;
-    onWait?.(waitMs);
-    const isCutShort = await sleep(waitMs, false, { signal }).catch(() => true);
-    if (isCutShort) return { code: "INTERRUPTED" };
-  }
-}
-
-/** A `Retry-After` header (RFC 9110, section 10.2.3) in ms from now: seconds or a date, and never less than a second. */
-export function retryAfterMs(header: string | null, nowMs: number): number {
-  const text = header?.trim() ?? "";
-  const ms = /^\d{1,9}$/.test(text) ? Number(text) * 1_000 : Date.parse(text) - nowMs;
-  return Number.isFinite(ms) ? Math.max(1_000, ms) : RETRY_AFTER_MS_DEFAULT;
-}
-
-async function readText(response: Response): Promise<string> {
+async function readText(response: Response, enoughBytes: number | undefined): Promise<string> {
   const chunks: Uint8Array[] = [];
   let bytes = 0;
-  for await (const chunk of response.body ?? []) {
-    bytes += chunk.length;
-    if (bytes > MAX_BYTES) throw new CodedError("TOO_LARGE");
-    chunks.push(chunk);
+  if (enoughBytes !== 0) {
+    for await (const chunk of response.body ?? []) {
+      bytes += chunk.length;
+      chunks.push(chunk);
+      if (enoughBytes !== undefined && bytes >= enoughBytes) break;
+      if (bytes > MAX_BYTES) throw new CodedError("TOO_LARGE");
+    }
   }
-  return Buffer.concat(chunks).toString();
+  return Buffer.concat(chunks).subarray(0, enoughBytes).toString();
 }
 
 function parseObject(text: string): Readonly<Record<string, unknown>> {

@@ -1,5 +1,5 @@
 /** The longest that any one question waits for its answer, the body included. */
-export const QUESTION_MS = 10_000;
+const QUESTION_MS = 10_000;
 
 /** An error with one of Node's codes, or one of `TIMEOUT`, `INTERRUPTED` and `TOO_LARGE`. */
 export class CodedError extends Error {
@@ -12,23 +12,24 @@ export class CodedError extends Error {
 }
 
 /**
- * Carries out a task for as long as a question may take. What does not obey its signal, such as a name server that is
- * silent, is left to itself.
+ * Carries out a task for as long as a question may take, which is `patienceMs`. What does not obey its signal, such as a
+ * name server that is silent, is left to itself.
  *
  * @throws {CodedError} `TIMEOUT`, or `INTERRUPTED` when `signal` says so.
  */
 export async function bounded<T>(
   signal: AbortSignal | undefined,
   task: (limit: AbortSignal) => Promise<T>,
+  patienceMs = QUESTION_MS,
 ): Promise<T> {
   const controller = new AbortController();
   const { promise: cut, reject } = Promise.withResolvers<never>();
   const interrupt = () => reject(new CodedError("INTERRUPTED"));
-  const timer = setTimeout(() => reject(new CodedError("TIMEOUT")), QUESTION_MS);
+  const timer = setTimeout(() => reject(new CodedError("TIMEOUT")), patienceMs);
   signal?.addEventListener("abort", interrupt);
   if (signal?.aborted) interrupt();
   const work = task(controller.signal);
-  // One of the two is late, and then nobody listens any more.
+  // One of the two is late, and then its rejection has no listener any more.
   work.catch(() => {});
   cut.catch(() => {});
   try {

@@ -1,13 +1,6 @@
 import { styleText } from "node:util";
+import type { Leftover } from "./desk.ts";
 import type { Kind, Line } from "./line.ts";
-
-/** The throwaway user, where it could not be deleted. */
-export interface Leftover {
-  /** `undefined` when the backend broke off before it said which. */
-  readonly uuid: string | undefined;
-  /** The backend that made it. */
-  readonly backend: string;
-}
 
 export interface Ending {
   readonly isInterrupted: boolean;
@@ -25,14 +18,16 @@ const SIGNS = {
 
 /** Takes down what is found. As text each line is printed at once, so that a person sees the work go on; JSON comes last. */
 export class Report {
-  readonly #lines: (Line & { section: string })[] = [];
+  readonly #lines: (Omit<Line, "isBroken"> & { section: string })[] = [];
+  /** What is known not to answer as it should. */
+  readonly #broken = new Set<string | undefined>();
   readonly #isJson: boolean;
-  readonly #out: NodeJS.WriteStream;
+  readonly #out: NodeJS.WritableStream;
   #section = "";
   /** How wide the names are that lines begin with. */
   width = 0;
 
-  constructor(out: NodeJS.WriteStream, { isJson }: { isJson: boolean }) {
+  constructor(out: NodeJS.WritableStream, { isJson }: { isJson: boolean }) {
     this.#out = out;
     this.#isJson = isJson;
   }
@@ -43,7 +38,10 @@ export class Report {
     this.#print(`\n${this.#styled("bold", heading)}`);
   }
 
-  add(line: Line): void {
+  /** Adds a line, unless an earlier one has named its cause. */
+  add({ isBroken, ...line }: Line): void {
+    if (isBroken && this.#broken.has(line.about)) return;
+    if (isBroken) this.#broken.add(line.about);
     this.#lines.push({ section: this.#section, ...line });
     const { sign, colour } = SIGNS[line.kind];
     const about = line.about === undefined ? "" : `${this.#styled("bold", line.about.padEnd(this.width))}  `;

@@ -13,7 +13,8 @@ const isOwn = (host) => net.isIP(host) !== 0 || host === "localhost";
 const { lookup } = dns.promises;
 dns.promises.lookup = async (host, options) => {
   if (isOwn(host)) return lookup(host, options);
-  if (hosts.has(host)) return lookup("127.0.0.1", options);
+  // A public one, of those for documentation (RFC 5737): connections go by the name.
+  if (hosts.has(host)) return { address: "203.0.113.7", family: 4 };
   throw Object.assign(new Error(`getaddrinfo ENOTFOUND ${host}`), { code: "ENOTFOUND" });
 };
 
@@ -24,7 +25,7 @@ net.Socket.prototype.connect = function (...args) {
   if (typeof options?.host === "string" && !isOwn(options.host)) {
     const port = ports[`${options.host}:${options.port}`];
     const isKnown = hosts.has(options.host);
-    // Port 1 is one that nobody listens on.
+    // Nothing listens on port 1.
     if (isKnown) Object.assign(options, { host: "127.0.0.1", port: port ?? 1 });
     else options.host = `${options.host.replace(/\.$/, "")}.invalid`;
   }

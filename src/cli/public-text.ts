@@ -1,7 +1,7 @@
 import type { Config } from "../config.ts";
 import { type Answer, isAnswer, type Reply } from "./ask.ts";
 import { type Line, ok, warning, wrong } from "./line.ts";
-import { listed, unanswered } from "./words.ts";
+import { listed, unanswered } from "./text.ts";
 
 const LOOK_ABOVE = "Correct what is said about the backends above.";
 const LOOK_AT_CLOUDFLARE =
@@ -9,8 +9,13 @@ const LOOK_AT_CLOUDFLARE =
 const DEPLOY = "What is deployed differs from wrangler.toml: npm run deploy.";
 
 /** What the Worker's answer to the health route says about the Worker. */
-export function judgeAnswer({ status, text, tookMs }: Answer, origin: string): Line {
+export function judgeAnswer({ status, headers, text, tookMs }: Answer, origin: string): Line {
   const answers = `${origin} answers ${status}`;
+  if (headers.get("cf-mitigated") === "challenge") {
+    const todo =
+      "No player can answer it: add a rule to the zone in Cloudflare's dashboard that skips challenges for this host name.";
+    return wrong(undefined, `${answers}: a bot challenge of Cloudflare's stands before the Worker`, todo);
+  }
   if (status === 421) {
     const todo = "Make routes and PRIMARY_DOMAIN in wrangler.toml the same, then npm run deploy.";
     return wrong(undefined, `${answers}: the Worker does not serve this host name`, todo);

@@ -1,9 +1,9 @@
 import type { Failure } from "./ask.ts";
 import type { DeployedBackend } from "./deployment.ts";
-import { type Line, skipped, wrong } from "./line.ts";
+import { broken, type Line, skipped, wrong } from "./line.ts";
 
 /** What was found, and what to do about it. */
-export interface Words {
+export interface FailureText {
   readonly found: string;
   readonly todo: string;
 }
@@ -21,20 +21,31 @@ export function listed(names: readonly string[]): string {
 }
 
 /** Text of another machine, fit for a terminal: one line of plain characters, not too long. */
+export function plain(text: string): string {
+  return text.slice(0, 100).replace(/[^ -~]/g, "?");
+}
+
+/** The same in quotes. */
 export function quoted(text: string): string {
-  return `"${text.slice(0, 100).replace(/[^ -~]/g, "?")}"`;
+  return `"${plain(text)}"`;
 }
 
-/** A question that got no answer: a fault, unless somebody interrupted it. */
+/** A question that got no answer: a fault, unless it was interrupted. */
 export function unanswered(about: string | undefined, { code }: Failure, found: string, todo: string): Line {
-  return code === "INTERRUPTED" ? skipped(about, "not answered when you interrupted") : wrong(about, found, todo);
+  if (code === "INTERRUPTED") return skipped(about, "not answered when you interrupted");
+  return about === undefined ? wrong(about, found, todo) : broken(about, found, todo);
 }
 
-/** Why a backend did not answer, by Node's error code. */
-export function failureInWords(
+/** The variable that holds a backend's own request headers. */
+export function headersVariable({ variable }: Pick<DeployedBackend, "variable">): string {
+  return variable.replace(/^BACKEND_/, "HEADERS_");
+}
+
+/** Why a backend did not answer, by Node's error code, and what to do about it. */
+export function failureText(
   { code }: Failure,
   { origin, variable, id }: Pick<DeployedBackend, "origin" | "variable" | "id">,
-): Words {
+): FailureText {
   const { host, port, isTls } = addressOf(origin);
   const correct = `correct ${variable} in wrangler.toml`;
   switch (code) {
@@ -80,7 +91,7 @@ export function failureInWords(
     case "TOO_LARGE":
       return { found: "it sent more than 4 MiB, so the answer was not read", todo: `Look what ${host} serves there.` };
     default:
-      if (isTls && isTlsCode(code)) return tlsInWords(code, host, port, { variable, id });
+      if (isTls && isTlsCode(code)) return tlsText(code, host, port, { variable, id });
       return {
         found: `${host} could not be asked (${code})`,
         todo: `Look whether ${variable} names the right host and port.`,
@@ -92,13 +103,13 @@ function isTlsCode(code: string): boolean {
   return /CERT|SSL|TLS|SIGNATURE|EPROTO|HOSTNAME_MISMATCH|CRL/.test(code);
 }
 
-/** Why there is no TLS connection, or one that nobody should trust. */
-function tlsInWords(
+/** Why there is no TLS connection, or none that can be trusted. */
+function tlsText(
   code: string,
   host: string,
   port: number,
   { variable, id }: { variable: string; id: string },
-): Words {
+): FailureText {
   switch (code) {
     case "CERT_HAS_EXPIRED":
       return {
@@ -110,7 +121,7 @@ function tlsInWords(
     case "DEPTH_ZERO_SELF_SIGNED_CERT":
     case "SELF_SIGNED_CERT_IN_CHAIN":
       return {
-        found: "its certificate is self-signed, so nobody can tell whether it is the right backend",
+        found: "its certificate is self-signed, so it does not prove that this is the right backend",
         todo: `Get a certificate that browsers accept on ${id}, for example from Let's Encrypt.`,
       };
     case "UNABLE_TO_VERIFY_LEAF_SIGNATURE":
