@@ -1,6 +1,10 @@
 import { groupOrSelf, livingProcesses } from "../support/processes.ts";
+import { until } from "../support/waiting.ts";
 import { MANIFEST_PATH, SERVED_BY } from "./backend.ts";
 import { Stack } from "./stack.ts";
+
+const ANSWER_TIMEOUT_MS = 60_000;
+const END_TIMEOUT_MS = 60_000;
 
 /**
  * The demo without a person: a request succeeds, the backend that answered is killed, the next request of the same
@@ -9,7 +13,7 @@ import { Stack } from "./stack.ts";
  * @throws at the first of these that does not hold.
  */
 export async function smoke(port: number, say: (text: string) => void): Promise<void> {
-  const stack = new Stack({ port, downTimeMs: 10_000 });
+  const stack = new Stack({ port, downTimeMs: 10_000, hasBackup: false });
   let pids: number[] = [];
   try {
     await stack.start();
@@ -24,14 +28,27 @@ export async function smoke(port: number, say: (text: string) => void): Promise<
   } finally {
     await stack.stop();
   }
-  const left = groupOrSelf(await livingProcesses(), pids);
-  if (left.length > 0)
-    throw new Error(`Processes are left:\n${left.map(({ pid, args }) => `${pid} ${args}`).join("\n")}`);
+  await untilGone(pids);
   say("All processes have ended.");
 }
 
+/** Waits until none of these processes, and none of the groups that they lead, is left. */
+export async function untilGone(pids: readonly number[]): Promise<void> {
+  let left: unknown[] = [];
+  const areGone = async () => {
+    left = groupOrSelf(await livingProcesses(), pids);
+    return left.length === 0;
+  };
+  await until("all processes have ended", areGone, END_TIMEOUT_MS).catch((error) => {
+    throw new Error(`${error.message}: ${JSON.stringify(left, null, 2)}`);
+  });
+}
+
 async function ask(url: string, cookie = ""): Promise<{ by: string; cookie: string }> {
-  const response = await fetch(url + MANIFEST_PATH, { headers: { Cookie: cookie } });
+  const signal = AbortSignal.timeout(ANSWER_TIMEOUT_MS);
+  const response = await fetch(url + MANIFEST_PATH, { headers: { Cookie: cookie }, signal }).catch((error) => {
+    throw new Error(`The manifest was not answered: ${error.cause ?? error}`);
+  });
   const text = await response.text();
   if (response.status !== 200) throw new Error(`The manifest was answered with ${response.status}: ${text}`);
   const by = response.headers.get(SERVED_BY);

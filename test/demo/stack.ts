@@ -1,55 +1,55 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { stripVTControlCharacters } from "node:util";
-import { isBackendVariable, VARIABLES } from "../../src/config.ts";
-import type { LogEvent } from "../../src/events.ts";
+import { VARIABLES } from "../../src/config.ts";
 import { HEALTH_PATH, type Mode } from "../support/backend.ts";
 import { BackendProcess } from "../support/backend-process.ts";
-import { end } from "../support/processes.ts";
-import { until } from "../support/waiting.ts";
+import { end, endWithProcess } from "../support/processes.ts";
 import { type Order, STATUS_PATH } from "./backend.ts";
 import { Control } from "./control.ts";
-import { Keeper } from "./keeper.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const BACKEND_PROGRAM = join(import.meta.dirname, "backend.ts");
 
-export const IDS = ["cf", "koyeb", "duck"] as const;
+/** In the order of the load balancer's own status page. */
+export const IDS = ["cf", "duck", "koyeb"] as const;
 export type Id = (typeof IDS)[number];
 
 /** The one that can be made a backup. */
 export const BACKUP: Id = "duck";
 
-export const ACTIONS = ["die", "hang", "fail", "recover"] as const;
-export type Action = (typeof ACTIONS)[number];
+export type Action = "die" | "hang" | "answer503" | "answer404" | "recover";
 
-/** What each action makes of a backend, in words for the terminal. */
-const EFFECTS: Readonly<Record<Action, string>> = {
-  die: "is dead: its process was killed (SIGKILL)",
-  hang: "hangs: its process is frozen (SIGSTOP), so connections are accepted and nothing answers",
-  fail: "answers 503 to everything",
-  recover: "has recovered: it answers as before",
+/** What can be done to a backend: by which key of the terminal, and what the backend then is, in words and for itself. */
+export const ACTIONS: Readonly<Record<Action, { key: string; effect: string; mode?: Mode }>> = {
+  die: { key: "d", effect: "is dead: its process was killed (SIGKILL)" },
+  hang: { key: "h", effect: "hangs: its process is frozen (SIGSTOP)" },
+  answer503: { key: "5", effect: "answers 503 to everything", mode: { kind: "status", status: 503 } },
+  answer404: {
+    key: "4",
+    effect: "is gone: its platform answers 404 to everything",
+    mode: { kind: "outage", answer: "404" },
+  },
+  recover: { key: "r", effect: "is well: it answers as before" },
 };
-
-export type State = "running" | "dead" | "hung" | "failing";
-
-const STATES: Readonly<Record<Action, State>> = { die: "dead", hang: "hung", fail: "failing", recover: "running" };
 
 /** How things stand, for the page. */
 export interface Snapshot {
   readonly backends: readonly {
     readonly id: Id;
-    readonly state: State;
+    /** What was done to it last. */
+    readonly action: Action;
     readonly isBackup: boolean;
     /** Why and since when the load balancer sends no traffic there; `null` while it does. */
-    readonly out: Out | null;
+    readonly ejection: Ejection | null;
   }[];
   /** What has happened, the newest first. */
   readonly notes: readonly Note[];
 }
 
-interface Out {
+interface Ejection {
   readonly reason: string;
   readonly sinceMs: number;
 }
@@ -67,20 +67,19 @@ export interface StackOptions {
   /** After which time a backend that is down is checked again. */
   readonly downTimeMs: number;
   /** Whether `BACKUP` gets requests only while no other backend is up. */
-  readonly hasBackup?: boolean;
+  readonly hasBackup: boolean;
   /** Is told what happens, as it happens. */
   readonly onNote?: (note: Note) => void;
 }
 
 const NOTES_KEPT = 30;
-const START_TIMEOUT_MS = 60_000;
+/** On a busy machine Wrangler takes its time. */
+const START_TIMEOUT_MS = 120_000;
 const STOP_TIMEOUT_MS = 3_000;
-
-type Vars = Readonly<Record<string, string | number | boolean>>;
 
 interface RunningBackend {
   readonly process: BackendProcess<Order>;
-  state: State;
+  action: Action;
   /** The end of the last command: one at a time. */
   idle: Promise<void>;
 }
@@ -89,17 +88,21 @@ interface RunningBackend {
 export class Stack {
   readonly #options: StackOptions;
   readonly #control: Control;
-  readonly #keeper = new Keeper();
-  readonly #backends = new Map<Id, RunningBackend>();
-  readonly #out = new Map<string, Out>();
+  readonly #backends = new Map<string, RunningBackend>();
+  readonly #ejections = new Map<string, Ejection>();
   readonly #notes: Note[] = [];
   #wrangler: ChildProcess | undefined;
-  /** All that Wrangler printed so far, for the case that it ends. */
+  /** The last that Wrangler printed, for the case that it ends. */
   #output = "";
+  #ready = Promise.withResolvers<void>();
 
   constructor(options: StackOptions) {
     this.#options = options;
-    this.#control = new Control(this, options.port);
+    this.#control = new Control({
+      pagePort: options.port,
+      snapshot: () => this.#snapshot(),
+      command: (id, action) => this.command(id, action),
+    });
   }
 
   get url(): string {
@@ -120,7 +123,7 @@ export class Stack {
   async start(): Promise<{ ended: Promise<never> }> {
     await this.#control.start();
     await Promise.all(IDS.map((id) => this.#startBackend(id)));
-    const ended = this.#startWrangler(await this.#vars());
+    const ended = this.#startWrangler();
     ended.catch(() => {});
     await Promise.race([this.#answering(), ended]);
     return { ended };
@@ -129,50 +132,53 @@ export class Stack {
   async stop(): Promise<void> {
     this.#control.stop();
     // One that could not be started has no process id, and no end to wait for.
-    if (this.#wrangler?.pid) await end(this.#wrangler, "SIGTERM", STOP_TIMEOUT_MS);
+    if (this.#wrangler?.pid) {
+      await end(this.#wrangler, "SIGTERM", STOP_TIMEOUT_MS);
+      killGroup(this.#wrangler.pid);
+    }
     await Promise.all([...this.#backends.values()].map(({ process }) => process.kill()));
-    // What Wrangler may have left of its group ends here.
-    await this.#keeper.stop();
   }
 
-  has(id: string): boolean {
-    return this.#backends.has(id as Id);
-  }
-
-  /** Makes a backend die, hang, answer 503 or recover; from any state, and one after the other. */
-  async command(id: string, action: Action): Promise<void> {
-    const backend = this.#backends.get(id as Id);
-    if (!backend) throw new Error(`no backend ${id}`);
+  /**
+   * Does something to a backend, from any state, one after the other.
+   *
+   * @returns whether there are such a backend and such an action.
+   */
+  async command(id: string, name: string): Promise<boolean> {
+    const backend = this.#backends.get(id);
+    if (!backend || !Object.hasOwn(ACTIONS, name)) return false;
+    const action = name as Action;
     backend.idle = backend.idle
       .catch(() => {})
       .then(async () => {
         await this.#carryOut(backend, action);
-        backend.state = STATES[action];
-        this.#note(id, EFFECTS[action]);
+        backend.action = action;
+        this.#note(id, ACTIONS[action].effect);
       });
     await backend.idle;
+    return true;
   }
 
-  snapshot(): Snapshot {
+  #snapshot(): Snapshot {
     const backends = IDS.flatMap((id) => {
       const backend = this.#backends.get(id);
       if (!backend) return [];
       // It may also have been killed by hand.
-      const state = backend.process.pid === undefined ? "dead" : backend.state;
-      return [{ id, state, isBackup: this.#isBackup(id), out: this.#out.get(id) ?? null }];
+      const action = backend.process.pid === undefined ? "die" : backend.action;
+      return [{ id, action, isBackup: this.#isBackup(id), ejection: this.#ejections.get(id) ?? null }];
     });
     return { backends, notes: this.#notes };
   }
 
-  #isBackup(id: Id): boolean {
-    return this.#options.hasBackup === true && id === BACKUP;
+  #isBackup(id: string): boolean {
+    return this.#options.hasBackup && id === BACKUP;
   }
 
   async #startBackend(id: Id): Promise<void> {
     const process = await BackendProcess.start<Order>(id, BACKEND_PROGRAM);
-    this.#backends.set(id, { process, state: "running", idle: Promise.resolve() });
-    this.#guard();
-    await process.tell(this.#order({ kind: "well" }));
+    const backend: RunningBackend = { process, action: "recover", idle: Promise.resolve() };
+    this.#backends.set(id, backend);
+    await this.#carryOut(backend, "recover");
   }
 
   async #carryOut({ process }: RunningBackend, action: Action): Promise<void> {
@@ -181,18 +187,9 @@ export class Stack {
     } else {
       process.thaw();
       if (process.pid === undefined) await process.restart();
-      await process.tell(this.#order(action === "fail" ? { kind: "status", status: 503 } : { kind: "well" }));
+      await process.tell({ mode: ACTIONS[action].mode ?? { kind: "well" }, controlUrl: this.#control.url });
       if (action === "hang") process.freeze();
     }
-    this.#guard();
-  }
-
-  #order(mode: Mode): Order {
-    return { mode, controlUrl: this.#control.url };
-  }
-
-  #guard(): void {
-    this.#keeper.guard(this.pids.map((pid) => (pid === this.#wrangler?.pid ? -pid : pid)));
   }
 
   #note(who: string, text: string): void {
@@ -204,8 +201,8 @@ export class Stack {
   }
 
   /** Starts Wrangler as the leader of a group of its own, so that the terminal's Ctrl-C reaches the demo alone. */
-  #startWrangler(values: Vars): Promise<never> {
-    const vars = Object.entries(values).flatMap(([name, value]) => ["--var", `${name}:${value}`]);
+  #startWrangler(): Promise<never> {
+    const vars = Object.entries(this.#vars()).flatMap(([name, value]) => ["--var", `${name}:${value}`]);
     const wrangler = spawn(
       process.execPath,
       [
@@ -229,9 +226,9 @@ export class Stack {
       },
     );
     this.#wrangler = wrangler;
-    this.#guard();
+    endWithProcess(wrangler, { isLeader: true });
     for (const stream of [wrangler.stdout, wrangler.stderr]) {
-      createInterface({ input: stream }).on("line", (line) => this.#onLine(line));
+      createInterface({ input: stream }).on("line", (line) => this.#onLine(stripVTControlCharacters(line)));
     }
     return new Promise((_, reject) => {
       wrangler.on("error", reject);
@@ -240,99 +237,103 @@ export class Stack {
   }
 
   /** All variables, whatever wrangler.toml was changed to, but for the domain; it may already name real backends. */
-  async #vars(): Promise<Vars> {
-    // Not at the top: it takes a second, in which the demo can say something already.
-    const { unstable_readConfig } = await import("wrangler");
-    const { vars } = unstable_readConfig({ config: join(ROOT, "wrangler.toml") });
-    const configured = Object.keys(vars).filter(isBackendVariable);
-    const defaults = Object.entries(VARIABLES).flatMap(([name, { defaultValue }]) =>
-      defaultValue === undefined ? [] : [[name, defaultValue] as const],
-    );
+  #vars(): Readonly<Record<string, unknown>> {
+    const defaults = Object.entries(VARIABLES).filter(([, { defaultValue }]) => defaultValue !== undefined);
     const backends = [...this.#backends].map(([id, { process }]) => {
-      const options = this.#isBackup(id) ? " backup" : "";
-      return [`BACKEND_${id.toUpperCase()}`, process.url + options] as const;
+      return [`BACKEND_${id.toUpperCase()}`, `${process.url}${this.#isBackup(id) ? " backup" : ""}`];
     });
     return {
-      ...Object.fromEntries(configured.map((name) => [name, ""])),
-      ...Object.fromEntries(defaults),
+      ...emptied(readFileSync(join(ROOT, "wrangler.toml"), "utf8")),
+      ...Object.fromEntries(defaults.map(([name, { defaultValue }]) => [name, defaultValue])),
       ...Object.fromEntries(backends),
+      HEALTH_CHECK_EXPECT: '"success":true',
       BACKEND_DOWN_TIME: this.#options.downTimeMs,
       STATUS_PATH,
     };
   }
 
-  #onLine(coloured: string): void {
-    const line = stripVTControlCharacters(coloured);
+  #onLine(line: string): void {
     this.#output = `${this.#output}${line}\n`.slice(-20_000);
     const event = parseLogEvent(line);
     if (event) this.#onLogEvent(event);
+    else if (line.includes("Ready on")) this.#ready.resolve();
     else if (line.includes("Reloading local server")) this.#onReload();
     else if (/\bERROR\b/.test(line)) this.#note("wrangler", line);
   }
 
   /** Wrangler starts the Worker anew when a source file changes. What it shared is still there, and it says again who is out. */
   #onReload(): void {
-    this.#out.clear();
+    this.#ejections.clear();
     this.#note("load balancer", "starts anew, since its source was changed");
   }
 
   #onLogEvent(event: LogEvent): void {
-    if (event.event === "ejected") this.#out.set(event.backend, { reason: event.reason, sinceMs: Date.now() });
-    if (event.event === "back") this.#out.delete(event.backend);
+    if (event.event === "ejected") this.#ejections.set(event.backend, { reason: event.reason, sinceMs: Date.now() });
+    if (event.event === "recovered") this.#ejections.delete(event.backend);
     this.#note("load balancer", inWords(event));
   }
 
   async #answering(): Promise<void> {
-    const isAnswering = async () => {
-      try {
-        const response = await fetch(this.url + HEALTH_PATH);
-        await response.body?.cancel();
-        return response.ok;
-      } catch {
-        return false; // It does not listen yet.
-      }
-    };
-    await until("the load balancer answers", isAnswering, START_TIMEOUT_MS).catch(() => {
-      throw new Error(
-        `The load balancer did not answer within ${START_TIMEOUT_MS} ms. Wrangler said:\n\n${this.#output}`,
-      );
-    });
+    const signal = AbortSignal.timeout(START_TIMEOUT_MS);
+    const late = new Promise<never>((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+    try {
+      await Promise.race([this.#ready.promise, late]);
+      const { status } = await fetch(this.url + HEALTH_PATH, { signal });
+      if (status !== 200) throw new Error(`it answered ${status}`);
+    } catch (error) {
+      const why = signal.aborted ? `not within ${START_TIMEOUT_MS / 1000} s` : error;
+      throw new Error(`The load balancer does not answer: ${why}. Wrangler said:\n\n${this.#output}`);
+    }
   }
+}
+
+/** An empty value for every backend that a wrangler.toml names, or has headers for: real ones get no request of the demo. */
+export function emptied(toml: string): Readonly<Record<string, "">> {
+  const names = [...toml.matchAll(/\b(?:BACKEND|HEADERS)_([\w-]+)/g)]
+    // Headers without a backend of their name are refused. A name in a comment does no harm: empty means absent.
+    .flatMap(([name, rest]) => [name, `BACKEND_${rest}`])
+    .filter((name) => !Object.hasOwn(VARIABLES, name));
+  return Object.fromEntries(names.map((name) => [name, ""]));
+}
+
+/** Ends what a leader may have left of its group. */
+function killGroup(leader: number): void {
+  try {
+    process.kill(-leader, "SIGKILL");
+  } catch {
+    // It left nothing.
+  }
+}
+
+/** One line of the Worker's log, as far as the demo reads it. */
+interface LogEvent {
+  readonly event: string;
+  readonly backend: string;
+  readonly reason: string;
+  readonly status?: number;
+  /** Whether another isolate found it out. */
+  readonly shared?: true;
 }
 
 /** What the Worker logged, if it is that. Wrangler writes its own mark in front of what a Worker logs as an error. */
 function parseLogEvent(line: string): LogEvent | undefined {
   const [json] = /\{"event":.*\}$/.exec(line) ?? [];
-  if (json === undefined) return undefined;
   try {
-    return JSON.parse(json) as LogEvent;
+    return json === undefined ? undefined : (JSON.parse(json) as LogEvent);
   } catch {
     return undefined;
   }
 }
 
-/** One line of the Worker's log as a sentence. */
-function inWords(event: LogEvent): string {
-  switch (event.event) {
-    case "ejected":
-      return `sends no more requests to ${event.backend}: ${foundOf(event)}`;
-    case "back":
-      return `sends requests to ${event.backend} again: ${foundOf(event)}`;
-    case "failover":
-      return event.reason === "silent"
-        ? `asks another backend as well, since ${event.backend} is silent`
-        : `asks another backend, since ${event.backend} failed: ${reasonOf(event)}`;
-    case "exhausted":
-      return `has no backend left to ask; the last was ${event.backend}: ${reasonOf(event)}`;
-    default:
-      return JSON.stringify(event);
-  }
-}
+/** What a line of the log says of a backend, as a sentence of which the load balancer is the subject. */
+const SENTENCES: Readonly<Record<string, string>> = {
+  ejected: "ejects $",
+  recovered: "finds $ recovered",
+  failover: "asks another backend than $",
+  exhausted: "has no backend left to ask, the last was $",
+};
 
-function foundOf(event: { reason: string; status?: number; shared?: true }): string {
-  return `${reasonOf(event)}${event.shared ? ", as was shared before" : ""}`;
-}
-
-function reasonOf({ reason, status }: { reason: string; status?: number }): string {
-  return status === undefined ? reason : `${reason} (${status})`;
+function inWords({ event, backend, reason, status, shared }: LogEvent): string {
+  const why = [reason, status, shared && "as shared before"].filter(Boolean).join(", ");
+  return `${(SENTENCES[event] ?? `logs "${event}": $`).replace("$", backend)} (${why})`;
 }
