@@ -1,10 +1,10 @@
 import type { ChildProcess } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { start } from "../support/processes.ts";
 import { backendVars, Worker } from "../support/worker.ts";
 import { type Compatibility, type Vars, Workerd } from "../support/workerd.ts";
 import { backendId, type Subject } from "./cases.ts";
-import { start } from "./cleanup.ts";
 
 const WORKERS = join(import.meta.dirname, "workers");
 
@@ -17,24 +17,26 @@ export function startBackends(count: number, compatibility: Compatibility): Prom
     compatibility: { compatibilityDate, compatibilityFlags: [] },
   };
   const sockets = Object.fromEntries(Array.from({ length: count }, (_, index) => [backendId(index), service.name]));
-  return start(() => Workerd.start({ services: [service], sockets }));
+  return start(
+    () => Workerd.start({ services: [service], sockets }),
+    (backends) => backends.stop(),
+  );
 }
 
 /** Starts a subject in a process of its own, so that its CPU time can be told from all others'. */
 export function startSubject(
   { program, backends, down }: Subject,
-  paths: Readonly<Record<"worker" | "base", string>>,
+  paths: Readonly<Record<"worker" | "before", string>>,
   compatibility: Compatibility,
   running: Workerd,
 ): Promise<Worker> {
-  const isReference = program === "floor" || program === "forward";
-  const path = isReference ? join(WORKERS, `${program}.js`) : paths[program];
-  const vars = isReference ? referenceVars(running) : balancerVars(backends, down, running);
-  return start(() => Worker.start({ path, compatibility }, vars));
-}
-
-function referenceVars(running: Workerd): Vars {
-  return { BACKEND_HOST: `127.0.0.1:${running.port(backendId(0))}` };
+  const path = program === "floor" ? join(WORKERS, "floor.js") : paths[program];
+  const floorVars = { BACKEND: `http://127.0.0.1:${running.port(backendId(0))}` };
+  const vars = program === "floor" ? floorVars : balancerVars(backends, down, running);
+  return start(
+    () => Worker.start({ path, compatibility }, vars),
+    (worker) => worker.stop(),
+  );
 }
 
 /** Nothing listens on port 1 (TCPMUX, RFC 1078), so a backend there is down. */

@@ -1,16 +1,17 @@
-import type { ChaosBackend } from "./backends.ts";
+import type { EventLog } from "./event-log.ts";
+import type { ChaosBackend } from "./faults.ts";
 
-/** How long a backend that has recovered may stay unused past its down time: until the next check is answered. */
+/** How long a check that met a fault may go on after it: until then the Worker may leave the backend alone. */
 const RETURN_MOMENT_MS = 1_000;
 
-/** How an exchange is seen by its client; ids but for the times. */
+/** How an exchange is seen by its client; ids but for the time. */
 export interface Visit {
   readonly startMs: number;
   /** The backend that the client's cookie names, and the client's first choice by its address. */
   readonly session: string | undefined;
   readonly home: string;
-  /** The backend whose connection was to be stale. */
-  readonly staleAt: string | undefined;
+  /** Where the connection of a POST was to be stale: it must not be sent there once more. */
+  readonly brokeAt: string | undefined;
 }
 
 export interface Judgement {
@@ -20,7 +21,7 @@ export interface Judgement {
 
 /** Whether clients stay on their backends. */
 export class Affinity {
-  /** Of clients whose backend was up all the time: those that it answered, those whose own connection was stale, and those that were moved. */
+  /** Of clients whose backend was up all the time: those that it answered, POSTs that broke there, those that were moved. */
   stayed = 0;
   brokeOff = 0;
   movedRequests = 0;
@@ -28,17 +29,16 @@ export class Affinity {
   /** Of clients whose backend was broken, or had been a moment ago. */
   reboundWithCause = 0;
   readonly #backends: readonly ChaosBackend[];
-  readonly #returnGraceMs: number;
+  readonly #log: EventLog;
 
-  constructor(backends: readonly ChaosBackend[], downTimeMs: number) {
+  constructor(backends: readonly ChaosBackend[], log: EventLog) {
     this.#backends = backends;
-    this.#returnGraceMs = downTimeMs + RETURN_MOMENT_MS;
+    this.#log = log;
   }
 
   /** Judges an exchange that `answeredBy` has answered, with `set` as the session's new cookie, and that ends now. */
-  judge({ startMs, session, home, staleAt }: Visit, answeredBy: string, set: string | undefined): Judgement {
+  judge({ startMs, session, home, brokeAt }: Visit, answeredBy: string, set: string | undefined): Judgement {
     if (set !== undefined && set !== answeredBy) return wrong(`${answeredBy} answered, but the cookie names ${set}`);
-    if (session === undefined && set === undefined) return wrong("a new client got no session");
     if (session === answeredBy && set !== undefined) return wrong("the session was right, and was set again");
 
     const own = session ?? home;
@@ -47,25 +47,26 @@ export class Affinity {
       if (isRebound) this.reboundWithCause++;
       return { verdict: "right" };
     }
+    // A last resort, where its POST broke, sets none.
+    if (session === undefined && set === undefined && brokeAt !== own) return wrong("a new client got no session");
     if (isRebound) this.movedSessions++;
     if (answeredBy === own) this.stayed++;
-    // The design asks another backend before it asks the same one again, and the client's cookie stays what it is.
-    else if (staleAt === own) this.brokeOff++;
+    else if (brokeAt === own) this.brokeOff++;
     else this.movedRequests++;
-    if (!isRebound && (answeredBy === own || staleAt === own)) return { verdict: "right" };
+    if (!isRebound && (answeredBy === own || brokeAt === own)) return { verdict: "right" };
     const how = isRebound ? "moved for good" : "answered elsewhere";
     return { verdict: "moved", why: `${how}: ${own} was up all the time, and ${answeredBy} answered` };
   }
 
   /**
-   * "Up all the time" is: without a fault from before the exchange began until now, its end, and by its beginning settled
-   * for longer than the return grace, the time in which the Worker may still leave a backend alone that had a fault.
+   * "Up all the time": without a fault that users notice from before the exchange began until now, its end, settled for a
+   * moment by then, and not held for down by the Worker, which may leave a backend alone for a term after a fault.
    * A fault makes `settledMs` infinite when it begins, until all that began during it has ended: one comparison says it all.
-   * A connection that is stale is no fault of the backend, but concerns this very exchange.
    */
   #wasUp(id: string, startMs: number): boolean {
     const backend = this.#backends.find((backend) => backend.id === id);
-    return backend !== undefined && startMs > backend.settledMs + this.#returnGraceMs;
+    if (backend === undefined || startMs <= backend.settledMs + RETURN_MOMENT_MS) return false;
+    return this.#log.wasUpSince(id, startMs);
   }
 }
 

@@ -18,11 +18,11 @@ export interface Asking {
 /** An answer came, but not the one that was asked for. */
 export class WrongAnswer extends Error {}
 
-/** An answer came that no user wants: the Worker's own, or what a broken backend said. */
+/** An answer came that no user wants: the Worker's own, a platform's, or what a broken backend said. */
 export class Refusal extends Error {
-  readonly status: number | undefined;
+  readonly status: number;
 
-  constructor(status: number | undefined, text: string) {
+  constructor(status: number, text: string) {
     super(`status ${status}: ${text}`);
     this.status = status;
   }
@@ -34,7 +34,8 @@ export async function ask(method: string, path: string, body: Buffer | undefined
   const request = httpRequest({ port, path, method, agent, headers, signal });
   request.end(body);
   const [response] = (await once(request, "response")) as [IncomingMessage];
-  if (response.statusCode !== 200) throw await refusalOf(response);
+  // Only the app names itself.
+  if (response.statusCode !== 200 || !response.headers["x-served-by-backend"]) throw await refusalOf(response);
   onAnswer(response.headers);
   const received = Buffer.concat(await response.toArray());
   const payload = body ?? payloadOf(path);
@@ -78,7 +79,7 @@ export async function talk(path: string, messages: readonly Buffer[], asking: As
 }
 
 async function refusalOf(response: IncomingMessage): Promise<Refusal> {
-  return new Refusal(response.statusCode, Buffer.concat(await response.toArray()).toString());
+  return new Refusal(response.statusCode ?? 0, Buffer.concat(await response.toArray()).toString());
 }
 
 function same(what: string, found: string | string[] | undefined, expected: string): void {

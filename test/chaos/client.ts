@@ -3,16 +3,21 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Random } from "../support/random.ts";
 import { PRIMARY_DOMAIN } from "../support/worker.ts";
 import { SCHEME_HEADER } from "../support/workerd.ts";
-import type { Affinity, Judgement, Visit } from "./affinity.ts";
+import type { Affinity } from "./affinity.ts";
 import { type Asking, ask, Refusal, talk, WrongAnswer } from "./asking.ts";
-import type { ChaosBackend } from "./backends.ts";
-import type { Exchanges, Result } from "./exchanges.ts";
+import type { Exchanges, Result, Verdict } from "./exchanges.ts";
+import type { ChaosBackend, Kind } from "./faults.ts";
 import { PAYLOAD_BYTES_MAX, payloadQuery, randomPayload } from "./payload.ts";
 import { STALE_HEADER, STALE_SHARE } from "./stale.ts";
 
-/** Longer than any fault lasts: who waits for so long has been forgotten. */
+/** Longer than any fault lasts: a request that waits for so long has been forgotten. */
 const PATIENCE_MS = 60_000;
 const IMPATIENCE_MS = 500;
+/** So long that all clients together leave the machine idle for much of the time: a busy one looks like a silent backend. */
+const PAUSE_MAX_MS = 150;
+
+/** For how long a good check vouches for an answer, and what a busy machine adds. */
+const VOUCHED_MS = 1_200;
 
 /** How often a client comes as a new visitor. Without these all sessions would end up where nothing is broken. */
 const FORGETS = 0.1;
@@ -20,26 +25,17 @@ const FORGETS = 0.1;
 /** Spellings that a proxy likes to "mend". No dot segments: `fetch` itself resolves these, as browsers do (RFC 3986, section 6.2.2.3). */
 const SPELLINGS = ["plain", "a%2Fb", "a//b", "%E4%BD%A0", "it's{this}|that", "a;b=c,d", "a%00b", "~a!$&()*+"];
 
+/** Half of the requests are of Stremio's protocol, whose paths end in this. */
+const ENDINGS = [".json", ""];
+
 /** Everything that the clients of a run share. */
 export interface Surroundings {
   readonly port: number;
   readonly backends: readonly ChaosBackend[];
   readonly exchanges: Exchanges;
   readonly affinity: Affinity;
-  /** For how long an answer below 500 of a stopped app's platform may be relayed: until a check by age has found it out. */
+  /** For how long a page in place of the app may be relayed: until a check by age has found it out. */
   readonly deceptionMs: number;
-}
-
-/** How far an exchange came. */
-interface Progress {
-  readonly startMs: number;
-  readonly isPost: boolean;
-  readonly visit: Visit;
-  answeredMs?: number;
-  /** The backend that began to answer. */
-  backend?: ChaosBackend;
-  /** The session that the answer sets. */
-  session?: string;
 }
 
 /** A browser with one connection and a cookie jar. It never repeats a request. */
@@ -68,114 +64,112 @@ export class Client {
   async run(untilMs: number): Promise<void> {
     while (performance.now() < untilMs) {
       if (this.#random.next() < FORGETS) this.#session = undefined;
-      await this.#exchange();
-      await sleep(this.#random.between(0, 50));
+      await this.#around.exchanges.run(this.#exchange());
+      await sleep(this.#random.between(0, PAUSE_MAX_MS));
     }
     this.#agent.destroy();
   }
 
-  async #exchange(): Promise<void> {
+  /** Makes an exchange and says what became of it. */
+  async #exchange(): Promise<Result> {
     const random = this.#random;
     const share = random.next();
-    const kind = share < 0.6 ? "GET" : share < 0.85 ? "POST" : share < 0.95 ? "HEAD" : "WebSocket";
+    const kind: Kind = share < 0.6 ? "GET" : share < 0.85 ? "POST" : share < 0.95 ? "HEAD" : "WebSocket";
     const bytes = random.between(0, random.next() < 0.05 ? PAYLOAD_BYTES_MAX : 16 * 1024);
-    const path = `/${this.#name}/${++this.#sent}/${random.pick(SPELLINGS)}?${payloadQuery(random, bytes)}`;
-    const body = kind === "POST" ? randomPayload(random, random.between(0, 60 * 1024)) : undefined;
-    const messages = [1, 2, 3].map(() => randomPayload(random, random.between(0, 4 * 1024)));
+    const name = `${random.pick(SPELLINGS)}${random.pick(ENDINGS)}`;
+    const path = `/${this.#name}/${++this.#sent}/${name}?${payloadQuery(random, bytes)}`;
+    const ray = `${this.#name}-${this.#sent}`;
     const isStale = random.next() < STALE_SHARE && kind !== "WebSocket";
-    const exchange = (asking: Asking) =>
-      kind === "WebSocket" ? talk(path, messages, asking) : ask(kind, path, body, asking);
-    await this.#around.exchanges.run(kind, this.#judge(kind, path, isStale, exchange));
-  }
-
-  /** Makes an exchange and says what became of it. */
-  async #judge(
-    kind: string,
-    path: string,
-    isStale: boolean,
-    exchange: (asking: Asking) => Promise<void>,
-  ): Promise<Result> {
-    const startMs = performance.now();
     const staleAt = isStale ? (this.#session ?? this.#home) : undefined;
-    const visit = { startMs, session: this.#session, home: this.#home, staleAt };
-    const progress: Progress = { startMs, isPost: kind === "POST", visit };
+
+    const startMs = performance.now();
     const signal = AbortSignal.timeout(this.#isImpatient ? IMPATIENCE_MS : PATIENCE_MS);
-    const result = (verdict: Result["verdict"], why?: string): Result => {
-      const endMs = performance.now();
-      const { backend, answeredMs = endMs } = progress;
-      const wasDelayed = backend?.illnessesSince(startMs).some(({ fault }) => fault.delays) ?? false;
-      const what = `${kind} ${path}`;
-      return {
-        verdict,
-        what,
-        startMs,
-        answeredMs,
-        endMs,
-        wasDelayed,
-        ray: this.#ray,
-        ...(why !== undefined && { why }),
-      };
+    let answeredMs: number | undefined;
+    let answer: IncomingHttpHeaders = {};
+    const onAnswer = (headers: IncomingHttpHeaders) => {
+      answeredMs = performance.now();
+      answer = headers;
     };
+    const asking = {
+      port: this.#around.port,
+      agent: this.#agent,
+      headers: this.#headers(ray, staleAt),
+      signal,
+      onAnswer,
+    };
+    const backend = () => this.#around.backends.find(({ id }) => id === answer["x-served-by-backend"]);
+    let verdict: Verdict;
+    let why: string | undefined;
     try {
-      await exchange({
-        port: this.#around.port,
-        agent: this.#agent,
-        headers: this.#headers(staleAt),
-        signal,
-        onAnswer: (headers) => this.#onAnswer(headers, progress),
-      });
-      const { verdict, why } = this.#judgeSession(progress);
-      return result(verdict, why);
+      await this.#send(kind, path, asking);
+      const brokeAt = kind === "POST" ? staleAt : undefined;
+      ({ verdict, why } = this.#judgeSession({ startMs, session: this.#session, home: this.#home, brokeAt }, answer));
     } catch (error) {
-      const why =
-        error instanceof Error ? `${error.message} ${(error as NodeJS.ErrnoException).code ?? ""}` : "unknown";
       // The next exchange starts from what is certain: the session that the last whole answer left.
-      if (error instanceof WrongAnswer) return result("wrong", why);
-      if (this.#isImpatient && signal.aborted) return result("given up");
-      return result(this.#excuse(error, progress) ?? "failed", why);
+      const { message, code = "" } = error as NodeJS.ErrnoException;
+      why = `${message} ${code}`;
+      if (error instanceof WrongAnswer) verdict = "wrong";
+      else if (this.#isImpatient && signal.aborted) verdict = "given up";
+      else verdict = this.#excuse(error, kind, path, startMs, staleAt, backend()) ?? "failed";
     }
+    const endMs = performance.now();
+    const wasDelayed =
+      backend()
+        ?.illnessesSince(startMs)
+        .some(({ fault }) => fault.delays) ?? false;
+    return { verdict, kind, path, startMs, answeredMs: answeredMs ?? endMs, endMs, wasDelayed, ray, why };
   }
 
-  get #ray(): string {
-    return `${this.#name}-${this.#sent}`;
+  #send(kind: Kind, path: string, asking: Asking): Promise<void> {
+    const random = this.#random;
+    if (kind === "WebSocket") {
+      return talk(
+        path,
+        [1, 2, 3].map(() => randomPayload(random, random.between(0, 4 * 1024))),
+        asking,
+      );
+    }
+    const body = kind === "POST" ? randomPayload(random, random.between(0, 60 * 1024)) : undefined;
+    return ask(kind, path, body, asking);
   }
 
-  #headers(staleAt: string | undefined): Record<string, string> {
+  #headers(ray: string, staleAt: string | undefined): Record<string, string> {
     return {
       Host: PRIMARY_DOMAIN,
       [SCHEME_HEADER]: "https",
       "CF-Connecting-IP": this.#ip,
-      "CF-Ray": this.#ray,
+      "CF-Ray": ray,
       ...(this.#session !== undefined && { Cookie: `theme=dark; aiostreams_backend=${this.#session}` }),
       ...(staleAt !== undefined && { [STALE_HEADER]: staleAt }),
     };
   }
 
-  #onAnswer(headers: IncomingHttpHeaders, progress: Progress): void {
-    progress.answeredMs = performance.now();
-    const id = headers["x-served-by-backend"];
-    const backend = this.#around.backends.find((backend) => backend.id === id);
-    if (backend) progress.backend = backend;
-    const [, session] = /aiostreams_backend=([^;]*)/.exec(String(headers["set-cookie"])) ?? [];
-    if (session !== undefined) progress.session = session;
+  #judgeSession(visit: Parameters<Affinity["judge"]>[0], answer: IncomingHttpHeaders): ReturnType<Affinity["judge"]> {
+    const [, set] = /aiostreams_backend=([^;]*)/.exec(String(answer["set-cookie"])) ?? [];
+    this.#session = set ?? this.#session;
+    return this.#around.affinity.judge(visit, String(answer["x-served-by-backend"]), set);
   }
 
-  #judgeSession({ visit, backend, session }: Progress): Judgement {
-    if (!backend) return { verdict: "wrong", why: "no backend answered" };
-    this.#session = session ?? this.#session;
-    return this.#around.affinity.judge(visit, backend.id, session);
-  }
-
-  /** Why a failure was nobody's fault, if it was nobody's. */
-  #excuse(error: unknown, { startMs, isPost, visit, backend }: Progress): "cut" | "deceived" | "stale" | undefined {
+  /** Why a failure is not the Worker's, if it is not. */
+  #excuse(
+    error: unknown,
+    kind: Kind,
+    path: string,
+    startMs: number,
+    staleAt: string | undefined,
+    backend: ChaosBackend | undefined,
+  ): Verdict | undefined {
     const { backends, deceptionMs } = this.#around;
     if (backend?.illnessesSince(startMs).some(({ fault }) => fault.cuts)) return "cut";
-    const isNew = ({ fault, fromMs }: ChaosBackend["illnesses"][number]) =>
-      fault.deceives && startMs < fromMs + deceptionMs;
-    const wasDeceived = backends.some((backend) => backend.illnessesSince(startMs).some(isNew));
-    if (error instanceof Refusal && error.status === 404 && wasDeceived) return "deceived";
-    const others = backends.filter(({ id }) => id !== visit.staleAt);
+    // The Worker's own answers are 502 and 504.
+    const isPage = error instanceof Refusal && error.status < 500;
+    const illnesses = isPage ? backends.flatMap((backend) => backend.illnessesSince(startMs)) : [];
+    for (const { fault, fromMs } of illnesses) {
+      if (fault.deceives?.(kind, path) && startMs < fromMs + deceptionMs) return "deceived";
+      if (fault.isVouched && startMs < fromMs + VOUCHED_MS) return "vouched for";
+    }
+    const others = backends.filter(({ id }) => id !== staleAt);
     const isAlone = others.every((other) => other.illnessesSince(startMs).length > 0);
-    return isPost && visit.staleAt !== undefined && isAlone ? "stale" : undefined;
+    return kind === "POST" && staleAt !== undefined && isAlone ? "stale" : undefined;
   }
 }

@@ -1,36 +1,54 @@
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import type { LogLine, Worker } from "../support/worker.ts";
+import type { ChaosBackend } from "./faults.ts";
 
 export interface StampedLine extends LogLine {
   readonly atMs: number;
 }
+
+/** How long a check may go on after the fault that it met: 3 s, and what a busy machine adds. */
+const CHECK_MS = 5_000;
 
 /** The Worker's log as it comes, with the moment of each line. */
 export class EventLog {
   readonly lines: StampedLine[] = [];
   /** What workerd itself had to say, which is never good. */
   readonly noise: string[] = [];
-  readonly #out = new Set<string>();
+  /** Ejections of backends that had no fault. */
+  readonly groundless: string[] = [];
+  readonly #backends: readonly ChaosBackend[];
+  /** When each backend was ejected or recovered last, those that are out as infinite. */
+  readonly #upSinceMs = new Map<string, number>();
 
-  constructor({ process }: Pick<Worker, "process">) {
+  constructor({ process }: Worker, backends: readonly ChaosBackend[]) {
+    this.#backends = backends;
     for (const stream of [process.stdout, process.stderr]) {
       createInterface(stream as Readable).on("line", (line) => this.#take(line));
     }
   }
 
-  /** The backends that the Worker has ejected and not brought back. */
+  /** Whether the Worker has not held a backend for down at any time since then. */
+  wasUpSince(id: string, sinceMs: number): boolean {
+    return (this.#upSinceMs.get(id) ?? 0) < sinceMs;
+  }
+
+  /** The backends that the Worker has ejected and that have not recovered. */
   get out(): string[] {
-    return [...this.#out];
+    return [...this.#upSinceMs].flatMap(([id, upSinceMs]) => (upSinceMs === Number.POSITIVE_INFINITY ? [id] : []));
   }
 
   #take(text: string): void {
     if (text === "") return;
     if (!text.startsWith("{")) return void this.noise.push(text);
     const line = JSON.parse(text) as LogLine;
-    const { event, backend = "" } = line;
-    this.lines.push({ ...line, atMs: performance.now() });
-    if (event === "ejected") this.#out.add(backend);
-    if (event === "back") this.#out.delete(backend);
+    const { event, backend: id = "" } = line;
+    const atMs = performance.now();
+    this.lines.push({ ...line, atMs });
+    if (event === "recovered") this.#upSinceMs.set(id, atMs);
+    if (event !== "ejected") return;
+    this.#upSinceMs.set(id, Number.POSITIVE_INFINITY);
+    const backend = this.#backends.find((backend) => backend.id === id);
+    if (backend && atMs > backend.settledMs + CHECK_MS) this.groundless.push(`${text} at ${atMs.toFixed(0)} ms`);
   }
 }

@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { BackendProcess } from "../support/backend-process.ts";
-import { CacheService } from "../support/cache-service.ts";
+import { addresses, LoadBalancer } from "../support/load-balancer.ts";
+import { start } from "../support/processes.ts";
 import { Random } from "../support/random.ts";
-import { backendVars } from "../support/worker.ts";
-import { DataCentre, LIFE_MS } from "./data-centre.ts";
-import { start } from "./ending.ts";
-import type { Options } from "./options.ts";
-import { addresses, IDS, noiseOf, scriptOf } from "./world.ts";
+import type { Worker } from "../support/worker.ts";
+import { conclude, noiseIn, type Options, waitText, watchPauses } from "./report.ts";
 
+/** How long an isolate lives. */
+const LIFE_MS = 15_000;
 const REQUESTS_A_SECOND = 6;
 const VISITORS = 120;
 /** Enough for each isolate to have asked, and heard of, every backend. */
@@ -17,119 +17,123 @@ const NORMAL_MS = 100;
 /** A wait of more than this is late when the outage is no news any more. */
 const LATE_WAIT_MS = 1_000;
 const NEWS_MS = 15_000;
-/** What all users together may wait with shared findings. */
-const WAITED_MAX_MS = 25_000;
+/** What all users together may wait with shared results. */
+const WAITED_MAX_MS = 40_000;
+/** Checks of a backend are counted for four intervals, in which one isolate alone makes four. */
+const INTERVAL_MS = 6_000;
+/** Isolates whose random parts of the interval lie within one such step check together: it has to be much shorter than that. */
+const STEP_MS = 50;
+const INTERVALS = 4;
+/** How many checks of a backend all isolates together may make in an interval. */
+const CHECKS_MAX = 4;
 
-interface Visitor {
-  readonly ip: string;
-  /** Whether it keeps its cookie; players keep none. */
-  readonly keepsCookie: boolean;
-  session: string | undefined;
+/** Several isolates of one data centre: how many checks they make, and how long users wait when a backend freezes. */
+export async function isolates(options: Options, count: number): Promise<boolean> {
+  const tellPauses = watchPauses();
+  const complaints = [...(await countChecks(options, count)), ...(await freeze(options, count))];
+  tellPauses();
+  return conclude(complaints, options.share ? "within the limits" : "no limits without sharing");
 }
 
-interface Visit {
-  /** Since the outage began. */
-  readonly atMs: number;
-  readonly waitedMs: number;
-  readonly failure: string | undefined;
+/** Counts the checks that isolates make beside requests, of backends that are up. Returns what is wrong. */
+async function countChecks({ share, script }: Options, isolates: number): Promise<string[]> {
+  const vars = { HEALTH_CHECK_INTERVAL: INTERVAL_MS, SHARE_HEALTH: share };
+  const lb = await start(
+    () => new LoadBalancer(script, vars, { isolates, hasCache: true }).start(),
+    (lb) => lb.stop(),
+  );
+  // All at the same time: where requests come in turn, the first isolate that is asked spares the others a check.
+  const drive = async (ms: number) => {
+    for (const untilMs = performance.now() + ms; performance.now() < untilMs; await sleep(STEP_MS)) {
+      await Promise.all(lb.isolates.map((isolate) => isolate.fetch("/")));
+    }
+  };
+  await drive(INTERVAL_MS);
+  for (const backend of lb.backends) backend.checks = 0;
+  await drive(INTERVALS * INTERVAL_MS);
+  const checks = lb.backends.map(({ id, checks }) => `${id} ${checks}`).join(", ");
+  console.log(`checks     ${checks}: by ${isolates} isolates in ${INTERVALS} intervals of ${INTERVAL_MS / 1_000} s`);
+  await lb.stop();
+  const isTooMany = lb.backends.some(({ checks }) => checks > CHECKS_MAX * INTERVALS);
+  return share && isTooMany ? [`more than ${CHECKS_MAX * INTERVALS} checks of a backend`] : [];
 }
 
-/** Freezes a backend for good behind isolates that come and go. Resolves to whether few waited, and none late. */
-export async function isolates({ seconds, seed, share, vars, worker }: Options, count: number): Promise<boolean> {
+/** Freezes a backend for good behind isolates that come and go. Returns what is wrong. */
+async function freeze({ seconds, seed, share, vars, script }: Options, isolates: number): Promise<string[]> {
   const random = Random.forPart(seed, "isolates");
-  const script = await scriptOf(worker);
-  const cache = await start(
-    () => CacheService.start(),
-    (cache) => cache.stop(),
+  const startBackend = (id: string) => BackendProcess.start(id);
+  const lb = await start(
+    () =>
+      new LoadBalancer(script, { SHARE_HEALTH: share, ...vars }, { isolates, hasCache: true, startBackend }).start(),
+    (lb) => lb.stop(),
   );
-  const backends = await Promise.all(
-    IDS.map((id) =>
-      start(
-        () => BackendProcess.start(id),
-        (backend) => backend.kill(),
-      ),
-    ),
-  );
-  const dataCentre = await DataCentre.start(
-    count,
-    script,
-    { ...backendVars(backends), SHARE_HEALTH: share, ...vars },
-    { cacheService: cache.address },
-  );
-  const visitors = addresses(VISITORS, "198.51.100").map((ip, i): Visitor => {
-    return { ip, keepsCookie: i % 2 === 0, session: undefined };
-  });
-  await dataCentre.each(async (worker) => {
-    for (let i = 0; i < WARM_UP_REQUESTS; i++) await worker.fetch("/", { ip: random.pick(visitors).ip });
-  });
-
-  const frozen = random.pick(backends);
-  console.log(
-    `${seconds} s, seed ${seed}: ${count} isolates, each for ${LIFE_MS / 1_000} s, findings ${share ? "shared" : "not shared"}; ${frozen.id} freezes`,
-  );
+  const ips = addresses(VISITORS);
+  for (const worker of lb.isolates) {
+    for (let i = 0; i < WARM_UP_REQUESTS; i++) await worker.fetch("/", { ip: random.pick(ips) });
+  }
+  const frozen = random.pick(lb.backends);
+  const lives = `${isolates} isolates, each for ${LIFE_MS / 1_000} s`;
+  console.log(`${seconds} s, seed ${seed}: ${lives}, results ${share ? "shared" : "not shared"}; ${frozen.id} freezes`);
   frozen.freeze();
+
   const fromMs = performance.now();
   const untilMs = fromMs + seconds * 1_000;
-  const replacing = dataCentre.keepReplacing(untilMs);
-  const visits: Promise<Visit>[] = [];
-  for (let dueMs = fromMs; dueMs < untilMs; dueMs += 1_000 / REQUESTS_A_SECOND) {
+  const waits: { atMs: number; waitedMs: number }[] = [];
+  const failures = new Set<string>();
+  const visit = async (worker: Worker) => {
+    const startMs = performance.now();
+    const answer = await worker
+      .fetch("/", { ip: random.pick(ips) })
+      .catch((error) => ({ status: 0, text: String(error) }));
+    if (answer.status !== 200) failures.add(`a request failed: ${answer.status} ${answer.text}`);
+    const waitedMs = performance.now() - startMs;
+    if (waitedMs > NORMAL_MS) waits.push({ atMs: startMs - fromMs, waitedMs });
+  };
+  const living = lb.isolates.map((worker) => ({ worker, visits: [] as Promise<void>[] }));
+  const replacing = keepReplacing(living, lb, untilMs);
+  let asked = 0;
+  for (let dueMs = fromMs; dueMs < untilMs; dueMs += 1_000 / REQUESTS_A_SECOND, asked++) {
     await sleep(Math.max(0, dueMs - performance.now()));
-    visits.push(visit(random.pick(visitors), dataCentre, random, fromMs));
+    const { worker, visits } = random.pick(living);
+    visits.push(visit(worker));
   }
-  const done = await Promise.all(visits);
-  await replacing;
-  return report(done, dataCentre, cache, share);
+  const replaced = await replacing;
+  await Promise.all(living.flatMap(({ visits }) => visits));
+
+  const waitsMs = waits.map(({ waitedMs }) => waitedMs);
+  const long = waits.filter(({ waitedMs }) => waitedMs > LATE_WAIT_MS);
+  const late = long.filter(({ atMs }) => atMs > NEWS_MS);
+  console.log(`requests   ${asked} through ${isolates} isolates, of which ${replaced} were replaced`);
+  console.log(`cache      ${lb.cache.readings.length} readings, ${lb.cache.writes.length} writes`);
+  console.log(`waited     ${waitText(waitsMs)}, for more than a normal answer; ${long.length} over 1 s`);
+  console.log(`late       ${late.length} waited over 1 s later than ${NEWS_MS / 1_000} s into the outage`);
+  const complaints = [...failures, ...noiseIn(lb.isolates.flatMap(({ output }) => output.split("\n")))];
+  // Without sharing each isolate finds out for itself: what that costs is shown for comparison.
+  if (!share) return complaints;
+  const totalMs = waitsMs.reduce((sum, ms) => sum + ms, 0);
+  if (totalMs > WAITED_MAX_MS) complaints.push(`more than ${WAITED_MAX_MS / 1_000} s waited in all`);
+  if (late.length > 0) complaints.push("requests waited although the outage was long known");
+  return complaints;
 }
 
-async function visit(visitor: Visitor, dataCentre: DataCentre, random: Random, fromMs: number): Promise<Visit> {
-  const startMs = performance.now();
-  const { ip, keepsCookie, session } = visitor;
-  const headers = session === undefined ? {} : { Cookie: `aiostreams_backend=${session}` };
-  let failure: string | undefined;
-  try {
-    const answer = await dataCentre.withAny(random, (worker) => worker.fetch("/", { ip, headers }));
-    if (answer.status !== 200) failure = `${answer.status}: ${answer.text}`;
-    if (keepsCookie && answer.session !== undefined) visitor.session = answer.session;
-  } catch (error) {
-    failure = String(error);
+interface Isolate {
+  readonly worker: Worker;
+  readonly visits: Promise<void>[];
+}
+
+/** Replaces one isolate after the other, so that each of them lives for `LIFE_MS`. Resolves to how many. */
+async function keepReplacing(living: Isolate[], lb: LoadBalancer<BackendProcess>, untilMs: number): Promise<number> {
+  const everyMs = LIFE_MS / living.length;
+  const retired: Promise<void>[] = [];
+  for (let dueMs = performance.now() + everyMs; dueMs < untilMs; dueMs += everyMs) {
+    // Its successor takes a moment to start, and the two never get requests at the same time.
+    const worker = await lb.isolate();
+    await sleep(Math.max(0, dueMs - performance.now()));
+    living.push({ worker, visits: [] });
+    const oldest = living.shift() as Isolate;
+    // Cloudflare, too, lets an isolate end what it has begun.
+    retired.push(Promise.all(oldest.visits).then(() => oldest.worker.stop()));
   }
-  const tookMs = performance.now() - startMs;
-  return { atMs: startMs - fromMs, waitedMs: tookMs > NORMAL_MS ? tookMs : 0, failure };
-}
-
-function report(
-  visits: readonly Visit[],
-  { workers, replaced }: DataCentre,
-  cache: CacheService,
-  share: boolean,
-): boolean {
-  const waitedMs = visits.reduce((sum, { waitedMs }) => sum + waitedMs, 0);
-  const late = visits.filter(({ atMs, waitedMs }) => atMs > NEWS_MS && waitedMs > LATE_WAIT_MS);
-  const failures = visits.flatMap(({ failure }) => failure ?? []);
-  const longestMs = Math.max(...visits.map(({ waitedMs }) => waitedMs));
-  const noise = workers.flatMap(noiseOf);
-  console.log(`requests   ${visits.length} through ${workers.length} isolates, of which ${replaced} were replaced`);
-  console.log(`cache      ${cache.readings.length} readings, ${cache.writes.length} writes`);
-  console.log(`failed     ${failures.length}`);
-  console.log(
-    `waited     ${inSeconds(waitedMs)} in all for more than a normal answer, ${inSeconds(longestMs)} the longest`,
-  );
-  console.log(`           ${visits.filter(({ waitedMs }) => waitedMs > LATE_WAIT_MS).length} requests waited over 1 s`);
-  console.log(`late       ${late.length} waited over 1 s later than ${inSeconds(NEWS_MS)} into the outage`);
-  for (const { atMs, waitedMs } of late) console.log(`           at ${inSeconds(atMs)}: ${inSeconds(waitedMs)}`);
-
-  const complaints = [
-    ...[...new Set(failures)].map((failure) => `a request failed: ${failure}`),
-    ...(noise.length > 0 ? [`workerd complained: ${noise.slice(0, 5).join("\n")}`] : []),
-    // Without sharing each isolate finds out for itself: what that costs is shown for comparison.
-    ...(share && waitedMs > WAITED_MAX_MS ? [`more than ${inSeconds(WAITED_MAX_MS)} waited in all`] : []),
-    ...(share && late.length > 0 ? ["requests waited although the outage was long known"] : []),
-  ];
-  for (const complaint of complaints) console.log(`FAULT: ${complaint}`);
-  console.log(complaints.length === 0 ? (share ? "within the limits" : "no limits without sharing") : "see above");
-  return complaints.length === 0;
-}
-
-function inSeconds(ms: number): string {
-  return `${(ms / 1_000).toFixed(1)} s`;
+  await Promise.all(retired);
+  return retired.length;
 }

@@ -1,8 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Random } from "../support/random.ts";
-import type { ChaosBackend, Fault } from "./backends.ts";
 import type { Exchanges } from "./exchanges.ts";
-import { FAULTS } from "./faults.ts";
+import { type ChaosBackend, FAULTS, type Fault } from "./faults.ts";
 
 /** From so long a run on the faults take all the time that they may take. */
 const UNHURRIED_MS = 60_000;
@@ -52,11 +51,7 @@ export class Scheduler {
       const holdMs = random.between(minMs, minMs + (maxMs - minMs) * ease);
       await backend.break(fault);
       await sleep(Math.min(holdMs, Math.max(0, untilMs - performance.now())));
-      await backend.mend(fault);
-      const { length } = backend.illnesses;
-      void this.#exchanges.allBegunUntilNow().then(() => {
-        if (backend.illnesses.length === length) backend.settledMs = performance.now();
-      });
+      await backend.mend(fault, () => this.#exchanges.allBegunUntilNow());
     }
   }
 

@@ -14,7 +14,7 @@ export const STALE_HEADER = "X-Stale-At";
  * In a backend: resets reused connections as a server does whose keep-alive ends as a request comes, before anything of
  * the request is read. An exchange is hit once at most, and never two checks in a row: twice in a row is no coincidence.
  */
-export function breakStaleConnections(id: string): void {
+export function breakStaleConnections(id: string, mayHitChecks: () => boolean): void {
   const random = Random.forPart(1, id);
   const used = new WeakSet<Socket>();
   const hit = new Set<string>();
@@ -22,7 +22,7 @@ export function breakStaleConnections(id: string): void {
 
   const isHit = ({ url = "", headers }: IncomingMessage): boolean => {
     if (url === HEALTH_PATH) {
-      wasCheckHit = !wasCheckHit && random.next() < STALE_SHARE;
+      wasCheckHit = !wasCheckHit && mayHitChecks() && random.next() < STALE_SHARE;
       return wasCheckHit;
     }
     if (headers[STALE_HEADER.toLowerCase()] !== id || hit.has(url)) return false;

@@ -2,6 +2,7 @@
 // About as long as AIOStreams' manifest.
 const SMALL = JSON.stringify({ id: "bench", padding: "x".repeat(2_000) });
 const SMALL_HEADERS = { "Content-Type": "application/json" };
+const HEALTH = '{"success":true}';
 const BLOCK = new Uint8Array(1024 * 1024);
 
 export default {
@@ -9,6 +10,8 @@ export default {
     if (request.headers.get("Upgrade") === "websocket") return echo();
     const download = /\/download\/(\d+)$/.exec(request.url);
     if (download) return blocks(Number(download[1]));
+    if (request.url.endsWith("/api/v1/health")) return new Response(HEALTH, { headers: SMALL_HEADERS });
+    if (request.url.endsWith("/absent.json")) return new Response(SMALL, { status: 404, headers: SMALL_HEADERS });
     if (request.body === null) return new Response(SMALL, { headers: SMALL_HEADERS });
     const { byteLength } = await request.arrayBuffer();
     return new Response(`${byteLength} bytes`);
