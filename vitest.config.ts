@@ -1,8 +1,15 @@
+import { availableParallelism } from "node:os";
 import { cloudflareTest } from "@cloudflare/vitest-pool-workers";
 import { defineConfig } from "vitest/config";
 
+/** Tests that start processes mostly wait for them: two more than there are cores. More would only slow each other down. */
+const WAITING = availableParallelism() + 2;
+
 export default defineConfig({
   test: {
+    reporters: ["minimal", "./test/support/skip-reporter.ts"],
+    // More would not be faster: what they start burns CPU, and tests that merely wait do so side by side within a file.
+    maxWorkers: availableParallelism(),
     projects: [
       {
         // The modules, one by one, inside workerd.
@@ -11,10 +18,20 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["test/unit/**/*.test.ts"],
-          exclude: ["test/unit/cli/**"],
+          exclude: ["test/unit/cli/**", "test/unit/simulation/**"],
           isolate: false,
-          maxWorkers: 8,
+          setupFiles: ["test/unit/no-network.ts"],
           sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        // The whole Worker and its backends, in virtual time.
+        test: {
+          name: "simulation",
+          include: ["test/unit/simulation/**/*.test.ts"],
+          setupFiles: ["test/unit/no-network.ts"],
+          sequence: { groupOrder: 1 },
+          testTimeout: 60_000,
         },
       },
       {
@@ -26,10 +43,14 @@ export default defineConfig({
         test: {
           name: "worker",
           include: ["test/worker/**/*.test.ts"],
-          sequence: { groupOrder: 1 },
-          maxWorkers: 8, // Most of their time they wait, for a timeout or a process to start.
+          sequence: { groupOrder: 2 },
+          maxWorkers: WAITING,
+          isolate: false, // No module keeps what a test could leave behind.
           globalSetup: ["test/support/build.ts"],
-          testTimeout: 30_000,
+          // Only a test that fails takes so long: on a machine that is busy all of them take ten times as long as on one that idles.
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          expect: { poll: { timeout: 30_000, interval: 20 } },
         },
       },
       {
@@ -37,8 +58,8 @@ export default defineConfig({
         test: {
           name: "browser",
           include: ["test/browser/**/*.test.ts"],
-          maxWorkers: 8,
-          sequence: { groupOrder: 1 },
+          sequence: { groupOrder: 2 },
+          maxWorkers: WAITING,
           globalSetup: ["test/support/build.ts", "test/support/browser.ts"],
           testTimeout: 60_000,
           hookTimeout: 60_000,
@@ -49,8 +70,8 @@ export default defineConfig({
         test: {
           name: "e2e",
           include: ["test/e2e/**/*.test.ts"],
-          maxWorkers: 8,
-          sequence: { groupOrder: 1 },
+          sequence: { groupOrder: 2 },
+          maxWorkers: WAITING,
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },

@@ -2,7 +2,7 @@ import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { Backend, type Mode } from "./backend.ts";
 import { freePort } from "./ports.ts";
-import { end, isRunning } from "./processes.ts";
+import { end, endWithProcess, isRunning } from "./processes.ts";
 
 /**
  * A backend in a process of its own, so that it can be killed and frozen as a whole. It ends with the process that
@@ -33,7 +33,7 @@ export class BackendProcess<Order extends object = Mode> {
         await process.restart();
         return process;
       } catch (error) {
-        if (triesLeft === 0) throw error; // Otherwise somebody else took its port at the same moment.
+        if (triesLeft === 0) throw error; // Otherwise its port was taken at the same moment.
       }
     }
   }
@@ -52,6 +52,7 @@ export class BackendProcess<Order extends object = Mode> {
   async restart(): Promise<void> {
     // Its Node is this one; the flags of a test runner are not for it.
     const child = fork(this.#program, [this.id, String(this.port)], { execArgv: [] });
+    endWithProcess(child);
     this.#child = child;
     const ended = once(child, "exit").then(([code, signal]) => {
       throw new Error(`backend ${this.id} ended before it listened: ${code ?? signal}`);

@@ -33,9 +33,7 @@ export function findChromium(env: NodeJS.ProcessEnv = process.env): string | und
   return candidates.find((path) => existsSync(path));
 }
 
-/** Tells the tests which browser there is, and the person who runs them when there is none. */
+/** Tells the tests which browser there is. */
 export default function setup(project: TestProject): void {
-  const path = findChromium();
-  if (path === undefined) console.warn(`The browser tests are not run, because ${NO_CHROMIUM}.`);
-  project.provide("chromium", path ?? "");
+  project.provide("chromium", findChromium() ?? "");
 }

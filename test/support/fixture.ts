@@ -1,105 +1,56 @@
-import { setTimeout as sleep } from "node:timers/promises";
-import { afterEach, beforeEach, expect, inject } from "vitest";
-import { Backend, type Echo, type Mode } from "./backend.ts";
-import { until } from "./waiting.ts";
-import { backendVars, type Options, type StartOptions, Worker } from "./worker.ts";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, inject } from "vitest";
+import { LoadBalancer, type LoadBalancerOptions } from "./load-balancer.ts";
 import type { Vars } from "./workerd.ts";
 
-export type Id = "cf" | "duck" | "koyeb";
-export const IDS: readonly Id[] = ["cf", "duck", "koyeb"];
+export { addresses, boundTo, IDS, type Id, LoadBalancer } from "./load-balancer.ts";
 
 /** Text that stands in the path, the query, a header and the cookie of a test's requests; no log may hold it. */
 export const SECRET = "s3cr3t";
 
-/** The Worker and three backends. A test binds its client to `cf` and breaks that one; `duck` and `koyeb` are the others. */
-export interface LoadBalancer {
-  worker: Worker;
-  cf: Backend;
-  duck: Backend;
-  koyeb: Backend;
-  /** All three, in the order of their ids. */
-  backends: Backend[];
-  /** The backend that serves a request. */
-  servedBy(options?: Options): Promise<string>;
-  /** Whether the Worker sends user traffic to a backend now. */
-  isUp(id: Id): Promise<boolean>;
+/** Variables with which nothing is checked but on request. */
+export const CHECKS_ON_REQUEST = { HEALTH_CHECK_INTERVAL: 0, BACKEND_DOWN_TIME: 3_600_000 };
+
+/** For tests that are not about time: nothing is checked but after a failure, and no wait is too long on a busy machine. */
+export const PATIENT = { HEALTH_CHECK_INTERVAL: 0, PROBE_AFTER: 60_000, BACKEND_DOWN_TIME: 0 };
+
+/** New backends and new isolates with these variables, for one test alone: such tests can run side by side. */
+export function startLoadBalancer(vars: Vars = {}, options: LoadBalancerOptions = {}): Promise<LoadBalancer> {
+  return newLoadBalancer(vars, options).start();
 }
 
-/** A `LoadBalancer` that ends with the scope of `await using`. */
-export type OwnLoadBalancer = LoadBalancer & AsyncDisposable;
-
-/** Three new backends and a new Worker with these variables, for one test alone: such tests can run side by side. */
-export async function startLoadBalancer(vars: Vars = {}, startOptions: StartOptions = {}): Promise<OwnLoadBalancer> {
-  const backends = await Promise.all(IDS.map((id) => new Backend(id).start()));
-  const worker = await Worker.start(inject("script"), { ...backendVars(backends), ...vars }, startOptions);
-  const servedBy = async (options: Options = {}) => {
-    const { status, text } = await worker.fetch("/who", options);
-    expect(status, text).toBe(200);
-    return (JSON.parse(text) as Echo).id;
-  };
-  const [cf, duck, koyeb] = backends as [Backend, Backend, Backend];
-  return {
-    worker,
-    cf,
-    duck,
-    koyeb,
-    backends,
-    servedBy,
-    isUp: async (id: Id) => (await servedBy(boundTo(id))) === id,
-    async [Symbol.asyncDispose]() {
-      await worker.stop();
-      await Promise.all(backends.map((backend) => backend.kill()));
-      expect(worker.output, "nothing is thrown that nobody catches").not.toMatch(/uncaught/i);
-      expect(worker.output, "the log holds no secret").not.toContain(SECRET);
-    },
-  };
+/** The same with a cache, and without an isolate as yet. */
+export function startDataCentre(vars: Vars = {}, options: LoadBalancerOptions = {}): Promise<LoadBalancer> {
+  return startLoadBalancer(vars, { isolates: 0, hasCache: true, ...options });
 }
 
-/** Three new backends and a new Worker with these variables before each test of the suite that calls it, and none after. */
-export function loadBalancer(vars: Vars = {}, startOptions: StartOptions = {}): LoadBalancer {
-  const lb = {} as OwnLoadBalancer;
-  beforeEach(async () => {
-    Object.assign(lb, await startLoadBalancer(vars, startOptions));
-  });
-  afterEach(() => lb[Symbol.asyncDispose]());
+/** New backends and new isolates with these variables before each test of the suite that calls it, and none after. */
+export function loadBalancer(vars: Vars = {}, options: LoadBalancerOptions = {}): LoadBalancer {
+  const lb = newLoadBalancer(vars, options);
+  beforeEach(async () => void (await lb.start()));
+  afterEach(() => lb.stop());
   return lb;
 }
 
-/** The options of a client whose session is on this backend. */
-export function boundTo<More extends Options>(id: string, options?: More) {
-  return Object.assign({}, options, { headers: { Cookie: `aiostreams_backend=${id}`, ...options?.headers } });
-}
-
-/** Variables with which nothing is checked but on a hint. */
-export const HINTS_ONLY = { HEALTH_CHECK_INTERVAL: 0, BACKEND_DOWN_TIME: 3_600_000 };
-
-/** What the log says of a backend's health so far: `ejected` and `back` in turn. */
-export function changesOf({ worker }: Pick<LoadBalancer, "worker">, id: string): string[] {
-  return worker.log.flatMap(({ event, backend }) =>
-    backend === id && (event === "ejected" || event === "back") ? [event] : [],
-  );
-}
-
 /**
- * Has checks find these backends dead, as the Worker's first requests; then they are in this mode, and have seen nothing.
- * `dead` is how they are while they are found so.
+ * One for all tests of the suite that calls it, for a start takes a third of a second of a core. Its backends are well again
+ * before each test, and have seen nothing; what an isolate knows of them stays, and so does its log.
  */
-export async function takeDown(
-  lb: LoadBalancer,
-  ids: readonly Id[],
-  mode: Mode,
-  dead: Mode = { kind: "status", status: 503 },
-): Promise<void> {
-  // One after the other: a failure that comes while a check is under way would call for one more.
-  for (const id of ids) {
-    lb[id].mode = dead;
-    await lb.worker.fetch("/", boundTo(id));
-    await until("it is ejected", () => changesOf(lb, id).at(-1) === "ejected");
+export function sharedLoadBalancer(vars: Vars = {}, options: LoadBalancerOptions = {}): LoadBalancer {
+  const lb = newLoadBalancer(vars, options);
+  beforeAll(async () => void (await lb.start()));
+  beforeEach(() => Promise.all(lb.backends.map((backend) => backend.restart())));
+  afterAll(() => lb.stop());
+  return lb;
+}
+
+class TestedLoadBalancer extends LoadBalancer {
+  override async stop(): Promise<void> {
+    const { isolates } = this;
+    await super.stop();
+    for (const { output } of isolates) expect(output, "the log holds no secret").not.toContain(SECRET);
   }
-  await sleep(300); // By then a check of each may begin again.
-  for (const backend of lb.backends) {
-    backend.seen.length = 0;
-    backend.checks = 0;
-  }
-  for (const id of ids) lb[id].mode = mode;
+}
+
+function newLoadBalancer(vars: Vars, options: LoadBalancerOptions): LoadBalancer {
+  return new TestedLoadBalancer(inject("script"), vars, options);
 }

@@ -1,14 +1,15 @@
 /**
  * Stands around the Worker and does to each invocation what Cloudflare does and plain workerd does not: it limits the
- * subrequests and the connections, and cancels what a client that went away has left behind.
+ * subrequests and the connections, cancels what a client that went away has left behind, and answers from a cache.
  *
- * What goes on then is what belongs to a promise that was given to `ctx.waitUntil`. JavaScript does not tell what a promise
+ * What goes on when a client has left is what belongs to a promise that was given to `ctx.waitUntil`. JavaScript does not tell what a promise
  * waits for, so this is an approximation: such a promise owns the operations (subrequests, timers) that were begun between
  * the reading of `ctx.waitUntil` and its call, as in `ctx.waitUntil(check())`; where there are none, those that were begun
  * since the invocation was last resumed, as in `const checked = check(); ctx.waitUntil(checked)`. What is begun after an
- * operation has ended belongs to what that operation belonged to, whoever was waiting for it.
+ * operation has ended belongs to what that operation belonged to, whatever was waiting for it.
  */
 import { AsyncLocalStorage } from "node:async_hooks";
+import { throughCache } from "./platform-cache.js";
 import worker from "./worker.js";
 
 /** On the free plan (https://developers.cloudflare.com/workers/platform/limits/). */
@@ -48,6 +49,7 @@ class Invocation {
       refused: 0,
       connectionsMax: 0,
       queuedMax: 0,
+      queuedMsMax: 0,
       hasLeft: false,
       cancelledSubrequests: 0,
       cancelledTimers: 0,
@@ -80,7 +82,7 @@ class Invocation {
     const own = options?.signal ?? (target instanceof Request ? target.signal : undefined);
     const signal = own === this.#request.signal ? undefined : own;
     return this.subrequest(signal, (leaving) =>
-      fetch(target, { ...options, signal: signal ? AbortSignal.any([signal, leaving]) : leaving }),
+      throughCache(fetch, target, { ...options, signal: signal ? AbortSignal.any([signal, leaving]) : leaving }),
     );
   }
 
@@ -107,10 +109,15 @@ class Invocation {
   #freeConnection(signal) {
     return new Promise((resolve, reject) => {
       if (signal.aborted) return reject(signal.reason);
-      this.#queue.push(resolve);
+      const sinceMs = Date.now();
+      const go = () => {
+        this.figures.queuedMsMax = Math.max(this.figures.queuedMsMax, Date.now() - sinceMs);
+        resolve();
+      };
+      this.#queue.push(go);
       this.figures.queuedMax = Math.max(this.figures.queuedMax, this.#queue.length);
       signal.addEventListener("abort", () => {
-        const place = this.#queue.indexOf(resolve);
+        const place = this.#queue.indexOf(go);
         if (place >= 0) this.#queue.splice(place, 1);
         reject(signal.reason);
       });
@@ -140,7 +147,7 @@ class Invocation {
     this.#timers.delete(id);
   }
 
-  /** A promise of a cancelled operation is never settled: in production nobody is there any more who could wait for it. */
+  /** A promise of a cancelled operation is never settled: in production nothing is left that could wait for it. */
   #operate(kind, run) {
     return new Promise((resolve, reject) => {
       const leaving = new AbortController();
@@ -248,7 +255,7 @@ export default {
     });
     const answer = current.run(invocation, async () => worker.fetch(request, env, invocation.contextFrom(ctx)));
     const first = Promise.race([answer, left]);
-    // Otherwise workerd might end an invocation that nobody waits for before it says that the client has left.
+    // Otherwise workerd might end an invocation that nothing waits for before it says that the client has left.
     ctx.waitUntil(first.catch(() => {}));
     return first;
   },

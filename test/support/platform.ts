@@ -2,11 +2,11 @@ import { join } from "node:path";
 import type { StartOptions, Worker } from "./worker.ts";
 
 /**
- * Starts the Worker with the limits that Cloudflare sets to an invocation (see platform.js). A client leaves by a reset,
+ * Starts the Worker with the limits that Cloudflare sets to an invocation, and with its cache (see platform.js). A client leaves by a reset,
  * such as `resetAndDestroy` of a `rawConnection`: a connection that is merely ended counts as half-closed for workerd.
  */
 export const PLATFORM: StartOptions = {
-  wrapper: join(import.meta.dirname, "platform.js"),
+  wrappers: ["platform.js", "platform-cache.js"].map((name) => join(import.meta.dirname, name)),
   flags: ["nodejs_als", "enable_request_signal"],
 };
 
@@ -23,6 +23,8 @@ export interface Figures {
   readonly connectionsMax: number;
   /** How many waited at a time for one of the six connections, at most. */
   readonly queuedMax: number;
+  /** The longest that one has waited for a connection and got it, in ms. */
+  readonly queuedMsMax: number;
   /** Whether the client went away before it had the whole answer. */
   readonly hasLeft: boolean;
   /** What did not end, or was not even begun, because the client had gone. */

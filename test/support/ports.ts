@@ -2,7 +2,7 @@ import { createServer } from "node:net";
 
 export const PORT_MAX = 65_535;
 
-/** Whether nobody listens on a port of localhost, by IPv4 or IPv6: a browser may try either. */
+/** Whether a port of localhost is free, by IPv4 and IPv6: a browser may try either. */
 export async function isFree(port: number): Promise<boolean> {
   for (const host of ["127.0.0.1", "::1"]) {
     const code = await new Promise<string | undefined>((resolve) => {

@@ -1,5 +1,9 @@
-import { type ChildProcess, execFile } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
+import { mkdtempSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import type { Socket } from "node:net";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 
@@ -25,6 +29,102 @@ export async function end(child: ChildProcess, signal: NodeJS.Signals = "SIGKILL
   clearTimeout(timer);
 }
 
+/** Reads "+ pid" and "- pid"; kills those that are left once the process that writes is gone. */
+const WATCHDOG = `
+while read -r change pid; do
+  case $change in
+    +) left="$left $pid" ;;
+    -) still=; for one in $left; do [ "$one" = "$pid" ] || still="$still $one"; done; left=$still ;;
+  esac
+done
+[ -z "$left" ] || kill -9 $left`;
+
+let watchdog: Socket | undefined;
+
+/**
+ * Has a child end with this process, however this process ends: by a crash or SIGKILL too. workerd, and whatever is frozen,
+ * would go on for ever. With the leader of a group the whole group ends.
+ */
+export function endWithProcess(child: ChildProcess, { isLeader = false } = {}): void {
+  if (child.pid === undefined || !isRunning(child)) return;
+  watchdog ??= startWatchdog();
+  watchdog.write(`+ ${isLeader ? -child.pid : child.pid}\n`);
+  // A group may outlive its leader.
+  if (!isLeader) child.once("exit", () => watchdog?.write(`- ${child.pid}\n`));
+}
+
+function startWatchdog(): Socket {
+  // In a process group of its own, or Ctrl-C would end it first.
+  const shell = spawn("sh", ["-c", WATCHDOG], { detached: true, stdio: ["pipe", "ignore", "ignore"] });
+  shell.unref();
+  const input = shell.stdin as unknown as Socket;
+  input.unref();
+  input.on("error", () => {});
+  return input;
+}
+
+/** What a program has started; all of it has to be gone when the program ends or is interrupted. */
+const endings: (() => Promise<unknown>)[] = [];
+let hasEnded = false;
+
+/** Resolves to what was started; it is stopped at the end, even when that comes before it has started. */
+export function start<T>(starting: () => Promise<T>, stop: (started: T) => Promise<unknown>): Promise<T> {
+  throwIfEnding();
+  const started = starting();
+  endings.push(async () => stop(await started));
+  return started;
+}
+
+/** A directory that is removed at the end. */
+export function temporaryDirectory(): string {
+  throwIfEnding();
+  const directory = mkdtempSync(join(tmpdir(), "load-balancer-"));
+  endings.push(() => rm(directory, { recursive: true, force: true }));
+  return directory;
+}
+
+/** Runs a command to its end, or to that of the program; resolves to what it wrote. */
+export async function run(cwd: string, command: string, ...args: string[]): Promise<string> {
+  throwIfEnding();
+  const running = promisify(execFile)(command, args, { cwd, env: { ...process.env, NO_COLOR: "1" } });
+  endings.push(() => end(running.child, "SIGTERM"));
+  return (await running).stdout;
+}
+
+/** Whether the end has begun: what fails from then on fails because of that. */
+export function isEnding(): boolean {
+  return hasEnded;
+}
+
+function throwIfEnding(): void {
+  if (hasEnded) throw new Error("interrupted");
+}
+
+let stopped: Promise<void> | undefined;
+
+/** Stops everything, the latest first; nothing can be started after it. Resolves, each time, once all of it has stopped. */
+export function endAll(): Promise<void> {
+  hasEnded = true;
+  stopped ??= stopAll();
+  return stopped;
+}
+
+async function stopAll(): Promise<void> {
+  // What is stopped twice is gone already.
+  for (let ending = endings.pop(); ending; ending = endings.pop()) await ending().catch(() => {});
+}
+
+/** Has a program that is interrupted, or fails, leave nothing behind either. */
+export function endAllWithProcess(): void {
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.on(signal, () => void endAll().then(() => process.exit(130)));
+  }
+  process.on("uncaughtException", (error) => {
+    if (!hasEnded) console.error(error);
+    void endAll().then(() => process.exit(1));
+  });
+}
+
 export interface Process {
   readonly pid: number;
   readonly parent: number;
@@ -32,7 +132,7 @@ export interface Process {
   readonly args: string;
 }
 
-/** All processes that run. One that has ended, and that nobody has asked about yet, does not. */
+/** All processes that run. One that has ended, and that its parent has not asked about yet, does not. */
 export async function livingProcesses(): Promise<Process[]> {
   const { stdout } = await promisify(execFile)("ps", ["-eo", "pid=,ppid=,pgid=,stat=,args="], {
     maxBuffer: 64 * 1024 * 1024,

@@ -1,28 +1,28 @@
-/** A stream of random numbers that depends on nothing but its seed (mulberry32). */
+import { uniformFloat64 } from "pure-rand/distribution/uniformFloat64";
+import { uniformInt } from "pure-rand/distribution/uniformInt";
+import { xoroshiro128plus } from "pure-rand/generator/xoroshiro128plus";
+
+/** A stream of random numbers that depends on nothing but its seed. */
 export class Random {
-  #state: number;
+  readonly #generator;
 
   constructor(seed: number) {
-    this.#state = seed | 0;
+    this.#generator = xoroshiro128plus(seed);
   }
 
   /** From 0 up to, but not including, 1. */
   next(): number {
-    this.#state = (this.#state + 0x6d2b79f5) | 0;
-    let t = Math.imul(this.#state ^ (this.#state >>> 15), 1 | this.#state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+    return uniformFloat64(this.#generator);
   }
 
   /** A whole number from `min` to `max`, both included. */
   between(min: number, max: number): number {
-    return min + Math.floor(this.next() * (max - min + 1));
+    return uniformInt(this.#generator, min, max);
   }
 
   pick<T>(items: readonly T[]): T {
-    const item = items[this.between(0, items.length - 1)];
-    if (item === undefined) throw new Error("nothing to pick from");
-    return item;
+    if (items.length === 0) throw new Error("nothing to pick from");
+    return items[this.between(0, items.length - 1)] as T;
   }
 
   shuffled<T>(items: readonly T[]): T[] {
@@ -33,20 +33,14 @@ export class Random {
   }
 
   bytes(length: number): Buffer {
-    const bytes = Buffer.alloc(length);
-    for (let i = 0; i < length; i += 4) {
-      const value = this.between(0, 2 ** 32 - 1);
-      // The last value may be longer than what is left to fill.
-      if (i + 4 <= length) bytes.writeUInt32LE(value, i);
-      else bytes.fill(value & 255, i);
-    }
-    return bytes;
+    const words = Int32Array.from({ length: Math.ceil(length / 4) }, () => this.#generator.next());
+    return Buffer.from(words.buffer, 0, length);
   }
 
   /** A stream of its own for each part of a run, so that the timing of one part does not change the numbers of another. */
   static forPart(seed: number, part: string): Random {
     let hash = seed;
-    for (const character of part) hash = Math.imul(hash ^ character.charCodeAt(0), 0x01000193) + 0x9e3779b9;
+    for (const character of part) hash = (Math.imul(hash ^ character.charCodeAt(0), 0x01000193) + 0x9e3779b9) | 0;
     return new Random(hash);
   }
 }

@@ -59,8 +59,8 @@ export interface Answer {
 export interface StartOptions {
   /** The `host:port` of an HTTP service that answers for the Cache API; without one there is no cache. */
   readonly cacheService?: string;
-  /** The path of an ES module that imports the Worker as `./worker.js` and exports the handler to run instead. */
-  readonly wrapper?: string;
+  /** The paths of ES modules; the first one imports the Worker as `./worker.js` and exports the handler to run instead. */
+  readonly wrappers?: readonly string[];
   /** Compatibility flags besides those of wrangler.toml. */
   readonly flags?: readonly string[];
 }
@@ -77,15 +77,15 @@ export class Worker {
 
   /** Starts a module with these variables; the ones that a test does not name have the Worker's defaults. */
   static async start({ path, compatibility }: Script, vars: Vars, options: StartOptions = {}): Promise<Worker> {
-    const { cacheService, wrapper, flags = [] } = options;
+    const { cacheService, wrappers = [], flags = [] } = options;
     const service = {
       name: "main",
-      modules: { ...(wrapper !== undefined && { [basename(wrapper)]: wrapper }), "worker.js": path },
+      modules: { ...Object.fromEntries(wrappers.map((wrapper) => [basename(wrapper), wrapper])), "worker.js": path },
       compatibility: { ...compatibility, compatibilityFlags: [...compatibility.compatibilityFlags, ...flags] },
       vars: { PRIMARY_DOMAIN, ...vars },
       ...(cacheService !== undefined && { cacheService }),
     };
-    // Without the limit the heap would grow for minutes before anybody collects it.
+    // Without the limit the heap would grow for minutes before it is collected.
     return new Worker(await Workerd.start({ services: [service], sockets: { http: "main" }, heapMib: 128 }));
   }
 
@@ -119,7 +119,7 @@ export class Worker {
     });
     const response = once(request, "response") as Promise<[IncomingMessage]>;
     response.catch(() => {});
-    request.on("error", () => {}); // One that comes once the answer has begun, such as a body that nobody reads.
+    request.on("error", () => {}); // One that comes once the answer has begun, such as a body that is not read.
     if (body === undefined || isWhole) {
       request.end(body);
     } else {

@@ -1,3 +1,4 @@
+// Not Miniflare or `wrangler dev`: their proxy rewrites what the tests look at, and neither has a heap limit or a shared cache.
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -5,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
-import { end } from "./processes.ts";
+import { end, endWithProcess } from "./processes.ts";
 
 const PROGRAM = join(import.meta.dirname, "../../node_modules/.bin/workerd");
 
@@ -41,17 +42,15 @@ export interface Options {
   readonly heapMib?: number;
 }
 
-/** A workerd process: production mode, one isolate for each service, no development proxy in front. */
+/** A workerd process: production mode, one isolate for each service. */
 export class Workerd {
   readonly process: ChildProcess;
-  readonly #directory: string;
   readonly #ports = new Map<string, number>();
   /** All that workerd and its Workers wrote. */
   output = "";
 
-  private constructor(process: ChildProcess, directory: string) {
+  private constructor(process: ChildProcess) {
     this.process = process;
-    this.#directory = directory;
     const collect = (chunk: Buffer) => {
       this.output += chunk;
     };
@@ -70,12 +69,15 @@ export class Workerd {
       cwd: directory,
       stdio: ["ignore", "pipe", "pipe", "pipe"],
     });
-    const workerd = new Workerd(process, directory);
+    endWithProcess(process);
+    const workerd = new Workerd(process);
     try {
       await workerd.#listening(Object.keys(options.sockets).length);
     } catch (error) {
       await workerd.stop();
       throw error;
+    } finally {
+      await rm(directory, { recursive: true, force: true }); // By now all of it is read, or never will be.
     }
     return workerd;
   }
@@ -87,9 +89,8 @@ export class Workerd {
     return port;
   }
 
-  async stop(): Promise<void> {
-    await end(this.process);
-    await rm(this.#directory, { recursive: true, force: true });
+  stop(): Promise<void> {
+    return end(this.process);
   }
 
   /** workerd says on its control channel, one JSON object a line, which port each socket was given. */

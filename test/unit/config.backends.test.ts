@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { parseConfig } from "../../src/config.ts";
-import { anyText, configWith, issuesOf } from "./sample.ts";
+import { anyText, backendOf, configWith, issuesOf } from "./sample.ts";
 
 const ONE = { PRIMARY_DOMAIN: "aiostreams.example.com", BACKEND_CF: "cf.example.net" };
 
@@ -31,42 +31,22 @@ describe("a backend's address", () => {
   });
 
   it.each([
-    "host.example.net/path",
-    "https://host.example.net/path",
-    "https://host.example.net//",
-    "https://user:secret@host.example.net",
-    "user@host.example.net",
-    "host.example.net\\@evil.example",
-    "ftp://host.example.net",
-    "https://",
-    "https:///",
-    "https:host.example.net",
-    "host.example.net:",
-    "host.example.net:99999",
-    "host.example.net:0",
-    "host.example.net?x",
-    "host.example.net#x",
-    ".",
-    "..",
-    "...",
-    ".host.example.net",
-    "host..example.net",
-    "host.example.net..",
-    "%2e%2e",
-    "30000",
-    "127.1",
-    "0x7f.0.0.1",
-    "192.0.2.256",
-    "[::1",
-    "[192.0.2.1]",
-    "a,b",
-    30_000,
-    true,
-    null,
-    {},
-    ["host.example.net"],
-  ])("cannot be %j", (text) => {
-    expect(refusedOf({ ...ONE, BACKEND_CF: text })).toEqual(["BACKEND_CF"]);
+    ["a path", ["host.example.net/path", "https://host.example.net/path", "https://host.example.net//"]],
+    ["a query or fragment", ["host.example.net?x", "host.example.net#x"]],
+    [
+      "credentials",
+      ["https://user:secret@host.example.net", "user@host.example.net", "host.example.net\\@evil.example"],
+    ],
+    ["another scheme", ["ftp://host.example.net", "https:host.example.net"]],
+    ["no host", ["https://", "https:///", ".", "..", "...", "%2e%2e"]],
+    ["an empty label", [".host.example.net", "host..example.net", "host.example.net.."]],
+    ["a port that is none", ["host.example.net:", "host.example.net:0", "host.example.net:99999"]],
+    ["a number that a URL parser takes for an IPv4 address", ["30000", "127.1", "0x7f.0.0.1", "192.0.2.256"]],
+    ["brackets around no IPv6 address", ["[::1", "[192.0.2.1]"]],
+    ["two hosts", ["a,b"]],
+    ["no text", [30_000, true, null, {}, ["host.example.net"]]],
+  ])("cannot be or have %s", (_, refused) => {
+    for (const text of refused) expect(refusedOf({ ...ONE, BACKEND_CF: text }), String(text)).toEqual(["BACKEND_CF"]);
   });
 
   it("is one that the URL parser agrees with, whatever was accepted", () => {
@@ -88,45 +68,28 @@ describe("a backend's address", () => {
 
 describe("a backend's options", () => {
   it.each([
-    ["host.example.net", { weight: 1, isBackup: false }],
-    ["host.example.net weight=1", { weight: 1, isBackup: false }],
-    ["host.example.net weight=100", { weight: 100, isBackup: false }],
-    ["http://host.example.net:8080/ \t weight=007", { weight: 7, isBackup: false }],
-  ])("of %j are read", (text, options) => {
-    expect(backendFrom(text)).toMatchObject(options);
+    ["host.example.net", 1, false],
+    ["host.example.net weight=1", 1, false],
+    ["host.example.net weight=100", 100, false],
+    ["http://host.example.net:8080/ \t weight=007", 7, false],
+    ["host.example.net backup", 1, true],
+    ["host.example.net weight=3 backup", 3, true],
+    ["host.example.net  backup  weight=3", 3, true],
+  ])("of %j are a weight of %d, and whether it is a backup: %j", (text, weight, isBackup) => {
+    expect(backendOf(configWith({ BACKEND_CF: text }), "cf")).toMatchObject({ weight, isBackup });
   });
 
   it.each([
-    ["host.example.net backup", 1],
-    ["host.example.net weight=3 backup", 3],
-    ["host.example.net  backup  weight=3", 3],
-  ])("make a backup of %j, in any order", (text, weight) => {
-    const { backends } = configWith({ BACKEND_CF: text });
-    expect(backends.find(({ id }) => id === "cf")).toMatchObject({ weight, isBackup: true });
-  });
-
-  it.each([
-    "weight=0",
-    "weight=101",
-    "weight=1.5",
-    "weight=-1",
-    "weight=1e1",
-    "weight=",
-    "weight",
-    "weight=2 weight=2",
-    "weight= 2",
-    "Weight=2",
-    "backup backup",
-    "backup=true",
-    "BACKUP",
-    "down",
-    "drain",
-    "duck.example.net",
-    ", duck.example.net",
-    "https://duck.example.net",
-  ])("cannot be %j", (options) => {
-    const issues = issuesOf({ ...ONE, BACKEND_DUCK: `duck.example.net ${options}` });
-    expect(issues).toMatchObject([{ variable: "BACKEND_DUCK", allowed: expect.stringContaining("weight=1") }]);
+    ["a weight out of bounds", ["weight=0", "weight=101", "weight=-1"]],
+    ["a weight that is no whole number", ["weight=1.5", "weight=1e1", "weight=", "weight", "weight= 2"]],
+    ["one option twice", ["weight=2 weight=2", "backup backup"]],
+    ["another option", ["Weight=2", "backup=true", "BACKUP", "down", "drain"]],
+    ["a second backend", ["cf.example.net", ", cf.example.net", "https://cf.example.net"]],
+  ])("cannot be %s", (_, refused) => {
+    for (const options of refused) {
+      const issues = issuesOf({ ...ONE, BACKEND_DUCK: `duck.example.net ${options}` });
+      expect(issues).toMatchObject([{ variable: "BACKEND_DUCK", allowed: expect.stringContaining("weight=1") }]);
+    }
   });
 
   it("do not change its id, its origin or its place in the hash", () => {
@@ -176,7 +139,9 @@ describe("backends", () => {
   });
 
   it("are refused when two have the same id", () => {
-    expect(refusedOf({ ...ONE, BACKEND_cf: "other.example.net" })).toEqual(["BACKEND_cf"]);
+    const [issue, ...more] = issuesOf({ ...ONE, BACKEND_cf: "other.example.net" });
+    const allowed = "is the same name as BACKEND_CF: upper and lower case do not count";
+    expect([issue, more]).toMatchObject([{ variable: "BACKEND_cf", allowed }, []]);
   });
 
   it.each(["http://AIOStreams.example.com.:8080", "aiostreams.example.com weight=2"])(

@@ -1,48 +1,23 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import readme from "../../README.md?raw";
-import { type Config, ConfigError, isBackendVariable, isKnownVariable, VARIABLES } from "../../src/config.ts";
+import { ConfigError, isBackendVariable, isKnownVariable, VARIABLES } from "../../src/config.ts";
 import { anyText, configWith, issuesOf, VARS } from "./sample.ts";
 
 const refusedOf = (vars: Record<string, unknown>) => issuesOf(vars).map(({ variable }) => variable);
 
-/** The field of `Config` that each variable ends up in. */
-const FIELDS: Record<keyof typeof VARIABLES, keyof Config> = {
-  PRIMARY_DOMAIN: "primaryDomain",
-  STICKY_SESSIONS: "stickySessions",
-  SESSION_COOKIE_NAME: "sessionCookieName",
-  SESSION_COOKIE_TTL: "sessionCookieTtlSeconds",
-  BACKEND_DOWN_TIME: "downTimeMs",
-  MAX_RETRIES: "maxRetries",
-  BACKEND_TIMEOUT: "backendTimeoutMs",
-  HEALTH_CHECK_PATH: "healthCheckPath",
-  HEALTH_CHECK_EXPECT: "healthCheckExpect",
-  HEALTH_CHECK_INTERVAL: "healthCheckIntervalMs",
-  PROBE_AFTER: "probeAfterMs",
-  SHARE_HEALTH: "shareHealth",
-  RETRY_NON_IDEMPOTENT: "retryNonIdempotent",
-  STATUS_PATH: "statusPath",
-  SERVED_BY_HEADER: "servedByHeader",
-};
-const NAMES = Object.keys(FIELDS) as (keyof typeof VARIABLES)[];
+const NAMES = Object.keys(VARIABLES) as (keyof typeof VARIABLES)[];
+
+/** What a configuration holds of a variable. */
+const configured = (name: keyof typeof VARIABLES, vars: Record<string, unknown> = {}) =>
+  configWith(vars)[VARIABLES[name].key];
 
 describe("a variable that is not set", () => {
-  it.each([
-    ["STICKY_SESSIONS", true],
-    ["SESSION_COOKIE_NAME", "aiostreams_backend"],
-    ["SESSION_COOKIE_TTL", 86_400],
-    ["BACKEND_DOWN_TIME", 30_000],
-    ["MAX_RETRIES", 3],
-    ["BACKEND_TIMEOUT", 100_000],
-    ["HEALTH_CHECK_PATH", "/api/v1/health"],
-    ["HEALTH_CHECK_INTERVAL", 30_000],
-    ["PROBE_AFTER", 1_000],
-    ["SHARE_HEALTH", true],
-    ["RETRY_NON_IDEMPOTENT", true],
-    ["STATUS_PATH", ""],
-    ["SERVED_BY_HEADER", ""],
-  ] as const)("has its default: %s is %j", (variable, value) => {
-    expect(configWith()[FIELDS[variable]]).toBe(value);
+  it("has its default", () => {
+    // The two that are left out are required, or depend on another one.
+    for (const name of NAMES.filter((it) => it !== "PRIMARY_DOMAIN" && it !== "HEALTH_CHECK_EXPECT")) {
+      expect(configured(name), name).toBe(VARIABLES[name].defaultValue);
+    }
   });
 
   it("is refused where it has none", () => {
@@ -74,6 +49,10 @@ describe("a value", () => {
     ["HEALTH_CHECK_PATH", "/", "/"],
     ["HEALTH_CHECK_PATH", "/health?deep=1", "/health?deep=1"],
     ["SESSION_COOKIE_NAME", "__Host-my.lb", "__Host-my.lb"],
+    ["HEALTH_CHECK_EXPECT", ' {"ok": true} ', '{"ok": true}'],
+    ["HEALTH_CHECK_EXPECT", "x".repeat(200), "x".repeat(200)],
+    ["HEALTH_CHECK_EXPECT", 200, "200"],
+    ["HEALTH_CHECK_EXPECT", true, "true"],
     ["STATUS_PATH", " /lb-status-8f3a ", "/lb-status-8f3a"],
     ["STATUS_PATH", "/a/b_c.d~e", "/a/b_c.d~e"],
     ["STATUS_PATH", "/.well-known/lb", "/.well-known/lb"],
@@ -81,7 +60,7 @@ describe("a value", () => {
     ["SERVED_BY_HEADER", "X-Served-By", "X-Served-By"],
     ["SERVED_BY_HEADER", "x-lb.backend", "x-lb.backend"],
   ] as const)("is accepted as TOML, the dashboard and people write it: %s = %j", (variable, given, value) => {
-    expect(configWith({ [variable]: given })[FIELDS[variable]]).toBe(value);
+    expect(configured(variable, { [variable]: given })).toBe(value);
   });
 
   it.each([
@@ -100,11 +79,23 @@ describe("a value", () => {
     ["PROBE_AFTER", [0, 3_600_001]],
     ["HEALTH_CHECK_INTERVAL", [-1, 1, 999, 3_600_001, "often"]],
     ["HEALTH_CHECK_PATH", ["health", "", "//health", "/a b", "/a#b", "https://a.example/health", 5]],
+    ["HEALTH_CHECK_EXPECT", ["x".repeat(201), {}, ["ok"]]],
     ["STATUS_PATH", ["status", "/", "//status", "/status?format=json", "/status#top", "/a/../status", "/..", "/."]],
     ["STATUS_PATH", ["/%73tatus", "/a b", "/api/v1/health", true]],
     ["SERVED_BY_HEADER", ["Set-Cookie", "Content-Length", "X-", "X-Served By", "X-Served-By:", "X-A\r\nSet-Cookie", 5]],
   ] as const)("that is not allowed is refused, by the name of its variable: %s", (variable, refused) => {
     for (const given of refused) expect(refusedOf({ ...VARS, [variable]: given }), String(given)).toEqual([variable]);
+  });
+
+  it.each([
+    [undefined, undefined, '"success":true'],
+    [undefined, "/api/v1/health", '"success":true'],
+    [undefined, "/health", ""],
+    ["", undefined, ""],
+    ["ok", "/health", "ok"],
+  ])("of HEALTH_CHECK_EXPECT follows HEALTH_CHECK_PATH where it is absent: %j with %j is %j", (text, path, value) => {
+    const vars = { HEALTH_CHECK_EXPECT: text, HEALTH_CHECK_PATH: path };
+    expect(configWith(vars).healthCheckExpect).toBe(value);
   });
 
   it("keeps the status page apart from the health route, whatever its query", () => {
@@ -125,7 +116,7 @@ describe("a configuration", () => {
   });
 
   it("is refused with all that is wrong with it at once", () => {
-    const everything = Object.fromEntries(NAMES.map((name) => [name, "\u0000"]));
+    const everything = Object.fromEntries(NAMES.map((name) => [name, "\u0000".repeat(201)]));
     expect(refusedOf({ ...everything, BACKEND_X: "/", BACKEND_Y: "y.example.net weight=0" })).toEqual([
       ...NAMES,
       "BACKEND_X",
@@ -143,7 +134,7 @@ describe("a configuration", () => {
 
   it("throws nothing but a ConfigError, whatever the variables hold", () => {
     const names = fc.oneof(
-      fc.constantFrom(...NAMES, "BACKEND_A"),
+      fc.constantFrom(...NAMES, "BACKEND_A", "HEADERS_A"),
       fc.string().map((name) => `BACKEND_${name}`),
     );
     const values = fc.oneof(anyText, fc.ipV6(), fc.anything({ maxDepth: 1 }));
@@ -164,8 +155,8 @@ it("tells a backend's variable from a setting that begins like one", () => {
 });
 
 it("knows the names of its variables", () => {
-  const names = ["PRIMARY_DOMAIN", "BACKEND_X", "BACKEND_TIMEOUT", "MAX_RETRY"];
-  expect(["toString", ...names].filter(isKnownVariable)).toEqual(["PRIMARY_DOMAIN", "BACKEND_X", "BACKEND_TIMEOUT"]);
+  const names = ["PRIMARY_DOMAIN", "BACKEND_X", "BACKEND_TIMEOUT", "HEADERS_X"];
+  expect([...names, "MAX_RETRY", "toString"].filter(isKnownVariable)).toEqual(names);
 });
 
 describe("the README's table", () => {
@@ -185,6 +176,7 @@ describe("the README's table", () => {
     const { defaultValue } = VARIABLES[name];
     const value = rows.find(({ names }) => names.includes(name))?.value;
     if (defaultValue === undefined) expect(value).toBe("required");
+    else if (name === "HEALTH_CHECK_EXPECT") expect(value).toBe('`"success":true` for the default path, else empty');
     else if (defaultValue === "") expect(value).toMatch(/^empty\b/);
     else expect(value).toBe(`\`${defaultValue}\``);
   });

@@ -48,7 +48,7 @@ describe("the last hour", () => {
     expect(requestsAt(START_MS + MINUTE_MS - 1).slice(-3)).toEqual([0, 1, 2]);
   });
 
-  it("moves on by itself while nobody asks", () => {
+  it("moves on by itself while no request comes", () => {
     countAttempt(counters, "cf", START_MS);
     countFailure(counters, "cf", "silent", undefined, START_MS);
     expect(minutesAt(START_MS + 59 * MINUTE_MS)[0]).toEqual({ requests: 1, failures: 1 });

@@ -5,7 +5,7 @@ import { anyText, configWith } from "./sample.ts";
 
 const config = configWith();
 const answerTo = (url: string, method = "GET") => {
-  const answer = admit(url, method, config);
+  const answer = admit({ url, method, headers: new Headers() } as Request, config);
   return typeof answer === "string" ? answer : { status: answer.status, location: answer.headers.get("Location") };
 };
 

@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { type LogEvent, report } from "../../src/events.ts";
+import { emit, type LogEvent } from "../../src/events.ts";
 
 const EJECTED: LogEvent = { event: "ejected", reason: "check: bad status", backend: "cf", status: 503, ray: "r" };
-const BACK: LogEvent = { event: "back", reason: "check: good", backend: "cf", shared: true, ray: null };
+const RECOVERED: LogEvent = { event: "recovered", reason: "check: good", backend: "cf", shared: true, ray: null };
 const FAILOVER: LogEvent = { event: "failover", reason: "silent", backend: "cf", attempt: 1, ray: "r" };
 const EXHAUSTED: LogEvent = {
   event: "exhausted",
@@ -12,9 +12,9 @@ const EXHAUSTED: LogEvent = {
   attempt: 4,
   ray: "r",
 };
-const FAULT = { variable: "MAX_RETRIES", allowed: "must be a whole number from 0 to 10", found: "-1" };
-const MISCONFIGURED: LogEvent = { event: "bad_configuration", issues: [FAULT] };
-const ALL = [EJECTED, BACK, FAILOVER, EXHAUSTED, MISCONFIGURED];
+const ISSUE = { variable: "MAX_RETRIES", allowed: "must be a whole number from 0 to 10", found: "-1" };
+const MISCONFIGURED: LogEvent = { event: "bad_configuration", issues: [ISSUE] };
+const ALL = [EJECTED, RECOVERED, FAILOVER, EXHAUSTED, MISCONFIGURED];
 
 let errors: string[];
 let lines: string[];
@@ -32,7 +32,7 @@ afterEach(() => {
 
 describe("an event", () => {
   it("is one line of JSON, with all that is known of it", () => {
-    for (const event of ALL) report(event);
+    for (const event of ALL) emit(event);
     const written = [...errors, ...lines];
     expect(written.map((line) => JSON.parse(line))).toEqual(expect.arrayContaining(ALL));
     expect(written.filter((line) => line.includes("\n"))).toEqual([]);
@@ -40,15 +40,15 @@ describe("an event", () => {
   });
 
   it("is an error where an operator has to act, and a line of the log where it heals by itself", () => {
-    for (const event of ALL) report(event);
+    for (const event of ALL) emit(event);
     const eventsOf = (written: string[]) => written.map((line) => JSON.parse(line).event);
     expect(eventsOf(errors)).toEqual(["ejected", "exhausted", "bad_configuration"]);
-    expect(eventsOf(lines)).toEqual(["back", "failover"]);
+    expect(eventsOf(lines)).toEqual(["recovered", "failover"]);
   });
 
   it("is counted when it is an ejection or a failover", () => {
     const counts = { failovers: 0, ejections: 0 };
-    for (const event of [...ALL, FAILOVER]) report(event, counts);
+    for (const event of [...ALL, FAILOVER]) emit(event, counts);
     expect(counts).toEqual({ failovers: 2, ejections: 1 });
   });
 });

@@ -4,7 +4,7 @@ import { hashText, mix } from "../../src/hash.ts";
 import { anyText } from "./sample.ts";
 
 describe("the hash of a text", () => {
-  // Whoever changes these moves every client to another backend.
+  // A change of these moves every client to another backend.
   it.each([
     ["", 0xab3e7c0b],
     ["a", 0x1a80b1b3],
@@ -23,26 +23,14 @@ describe("the hash of a text", () => {
       }),
     );
   });
-
-  it("tells neighbouring addresses far apart", () => {
-    const highBits = new Set(Array.from({ length: 256 }, (_, n) => hashText(`192.0.2.${n}`) >>> 24));
-    expect(highBits.size).toBeGreaterThan(128);
-  });
 });
 
-describe("the mixed hash", () => {
-  it("is a different one for every number", () => {
-    const mixed = new Set(Array.from({ length: 10_000 }, (_, n) => mix(n)));
-    expect(mixed.size).toBe(10_000);
-  });
-
-  it("changes half of its bits on average when one bit of the number changes", () => {
-    let changed = 0;
-    for (let n = 1; n <= 1_000; n++) {
-      let difference = mix(n) ^ mix(n ^ (1 << (n % 32)));
-      for (; difference !== 0; difference &= difference - 1) changed++;
-    }
-    expect(changed / 1_000).toBeGreaterThan(15);
-    expect(changed / 1_000).toBeLessThan(17);
-  });
+it("the mixed hash changes half of its bits on average when one bit of the number changes", () => {
+  let changed = 0;
+  for (let n = 1; n <= 1_000; n++) {
+    let difference = mix(n) ^ mix(n ^ (1 << (n % 32)));
+    for (; difference !== 0; difference &= difference - 1) changed++;
+  }
+  expect(changed / 1_000).toBeGreaterThan(15);
+  expect(changed / 1_000).toBeLessThan(17);
 });

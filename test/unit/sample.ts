@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { type Backend, type Config, ConfigError, type ConfigIssue, parseConfig } from "../../src/config.ts";
 import { newCounters } from "../../src/counters.ts";
-import { newHealth } from "../../src/health/findings.ts";
+import { newHealth } from "../../src/health/health-state.ts";
 import type { Invocation } from "../../src/health/monitor.ts";
 import { Subrequests } from "../../src/health/subrequests.ts";
 
@@ -44,11 +44,13 @@ export function invocationOf(config: Config, parts: Partial<Invocation> = {}): S
   const pending: Promise<unknown>[] = [];
   return {
     config,
-    health: newHealth(Date.now()),
+    health: newHealth(Date.now(), 0),
     counters: newCounters(Date.now()),
     ctx: { waitUntil: (promise) => void pending.push(promise) },
     ray: "ray",
-    subrequests: new Subrequests(4, 3),
+    subrequests: new Subrequests(4),
+    cacheUse: { isBusy: false, isWriteDue: false },
+    wake: () => {},
     ...parts,
     pending,
   };

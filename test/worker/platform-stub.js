@@ -3,7 +3,7 @@ const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 export default {
   async fetch(request, env, ctx) {
-    const url = new URL(request.url);
+    const { pathname, searchParams } = new URL(request.url);
     const ask = (path, init) => fetch(env.BACKEND + path, init);
     const outcome = (promise) =>
       promise.then(
@@ -12,27 +12,22 @@ export default {
       );
 
     /** Goes on after a timer and after a fetch, as far as it is let. */
-    async function work(name) {
-      for (let i = 1; i <= 2; i++) {
-        await ask(`/${name}/${i}`);
-        console.log(`${name} waits`);
-        await wait(500);
-        console.log(`${name} goes on`);
-      }
+    async function work(name, ms) {
+      await ask(`/${name}/1`);
+      await wait(ms);
+      await ask(`/${name}/2`);
       await ask(`/${name}/3`);
     }
 
-    switch (url.pathname) {
+    switch (pathname) {
       case "/in-turn": {
         const outcomes = [];
-        for (let i = 0; i < Number(url.searchParams.get("count")); i++) outcomes.push(await outcome(ask(`/${i}`)));
-        if (url.searchParams.has("cache")) outcomes.push(await outcome(caches.default.match("https://example.com/")));
+        for (let i = 0; i < Number(searchParams.get("count")); i++) outcomes.push(await outcome(ask(`/${i}`)));
+        if (searchParams.has("cache")) outcomes.push(await outcome(caches.default.match("https://example.com/")));
         return Response.json(outcomes);
       }
-      case "/at-once": {
-        const count = Number(url.searchParams.get("count"));
-        return Response.json(await Promise.all(Array.from({ length: count }, (_, i) => outcome(ask(`/${i}`)))));
-      }
+      case "/at-once":
+        return Response.json(await Promise.all([1, 2, 3, 4, 5, 6, 7].map((i) => outcome(ask(`/${i}`)))));
       case "/impatient": {
         const hung = Array.from({ length: 6 }, (_, i) => outcome(ask(`/${i}`)));
         const seventh = await outcome(ask("/7", { signal: AbortSignal.timeout(100) }));
@@ -40,13 +35,13 @@ export default {
         return Response.json(seventh);
       }
       case "/work": {
-        const own = work("own");
-        ctx.waitUntil(work("kept"));
+        const own = work("own", Number(searchParams.get("own")));
+        ctx.waitUntil(work("kept", Number(searchParams.get("kept"))));
         await own;
         return new Response("done");
       }
       case "/work-given-later": {
-        const kept = work("kept");
+        const kept = work("kept", 200);
         ctx.waitUntil(kept);
         await kept;
         return new Response("done");
@@ -61,6 +56,12 @@ export default {
       case "/hang":
         await ask("/hang");
         return new Response("done");
+      case "/relay": {
+        const init = JSON.parse(searchParams.get("init"));
+        const response = await ask(searchParams.get("path"), { redirect: "manual", ...init });
+        const { status, headers } = response;
+        return Response.json({ status, cache: headers.get("CF-Cache-Status"), text: await response.text() });
+      }
       default:
         return new Response(null, { status: 404 });
     }

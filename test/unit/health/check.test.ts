@@ -1,137 +1,194 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { CHECK_SUBREQUESTS, CHECK_TIMEOUT_MS, check } from "../../../src/health/check.ts";
+import { check } from "../../../src/health/check.ts";
 import { backendOf, configWith } from "../sample.ts";
 
-const config = configWith({ BACKEND_A: "https://a.example.net:8443", HEALTH_CHECK_PATH: "/healthz?deep=1" });
-const backend = backendOf(config, "a");
+const START_MS = 1_000_000;
+const KIB_64 = 64 * 1024;
+const EXPECTED = '"success":true';
 
-/** The health route answers so to one question after the other; `Error` for a connection that breaks. */
-function route(...answers: (Response | Error)[]) {
-  const fetch = vi.fn(async (_url: string, _init: RequestInit) => {
-    const answer = answers.shift();
-    if (answer instanceof Response) return answer;
-    throw answer ?? new Error("asked too often");
-  });
-  vi.stubGlobal("fetch", fetch);
-  return fetch;
+/** A backend's health route, as it answers ask by ask; whatever waits ends with the signal. */
+class Route {
+  readonly asks: { url: string; init: RequestInit; atMs: number }[] = [];
+  /** What its driver was told: `?` for each ask, `+` and `-` for good and bad answers. */
+  told = "";
+  /** How many timers run on when the check has ended. */
+  timersLeft = -1;
+  readonly #replies: (string | Response)[];
+
+  /** A reply is a response, or text: a status, `page`, `breaks` or `hangs`, and after how many ms, such as `503@40`. */
+  constructor(...replies: (string | Response)[]) {
+    this.#replies = replies;
+    vi.stubGlobal("fetch", (url: string, init: RequestInit) => this.#fetch(url, init));
+  }
+
+  async #fetch(url: string, init: RequestInit): Promise<Response> {
+    this.asks.push({ url, init, atMs: Date.now() - START_MS });
+    const reply = this.#replies.shift();
+    if (reply === undefined) throw new Error("asked too often");
+    if (reply instanceof Response) return reply;
+    const [word = "", afterMs] = reply.split("@");
+    await new Promise<void>((resolve, reject) => {
+      if (init.signal?.aborted) reject(init.signal.reason);
+      init.signal?.addEventListener("abort", () => reject(init.signal?.reason));
+      if (afterMs) setTimeout(resolve, Number(afterMs));
+      else if (word !== "hangs") resolve();
+    });
+    if (word === "breaks") throw new Error("connection broke");
+    return word === "page" ? new Response("<h1>asleep</h1>") : new Response(EXPECTED, { status: Number(word) });
+  }
+
+  /** Lets time pass until the check has ended. */
+  async check(vars: Readonly<Record<string, unknown>> = {}) {
+    const config = configWith(vars);
+    const onAsk = () => {
+      this.told += "?";
+    };
+    const onAnswer = (isGood: boolean) => {
+      this.told += isGood ? "+" : "-";
+    };
+    const checked = check(backendOf(config, "a"), config, { onAsk, onAnswer }).finally(() => {
+      this.timersLeft = vi.getTimerCount();
+    });
+    await vi.advanceTimersByTimeAsync(10_000);
+    return checked;
+  }
 }
-const checked = (...answers: (Response | Error)[]) => {
-  route(...answers);
-  return check(backend, config);
-};
+
+/** An answer whose body comes in pieces and then ends, breaks, or never ends; says how it was read. */
+function inPieces(pieces: readonly (string | Uint8Array)[], end: "ends" | "breaks" | "never" = "ends", status = 200) {
+  const rest = pieces.map((piece) => (typeof piece === "string" ? new TextEncoder().encode(piece) : piece));
+  const read = { isCancelled: false, pieces: 0 };
+  const pull = (controller: ReadableStreamDefaultController<Uint8Array>) => {
+    const piece = rest.shift();
+    read.pieces++;
+    if (piece) controller.enqueue(piece);
+    else if (end === "ends") controller.close();
+    else if (end === "breaks") controller.error(new Error("connection broke"));
+    return piece || end !== "never" ? undefined : new Promise<void>(() => {});
+  };
+  const cancel = () => {
+    read.isCancelled = true;
+  };
+  return { response: new Response(new ReadableStream({ pull, cancel }, { highWaterMark: 0 }), { status }), read };
+}
 
 beforeEach(() => {
-  vi.useFakeTimers({ now: 1_000_000 });
+  vi.useFakeTimers({ now: START_MS });
 });
 
 afterEach(() => {
   vi.useRealTimers();
   vi.unstubAllGlobals();
-  vi.restoreAllMocks();
 });
 
-describe("a check", () => {
-  it("asks the backend's health route once, past the cache, and follows no redirect", async () => {
-    const fetch = route(new Response("ok"));
-    await check(backend, config);
-    expect(fetch.mock.calls).toEqual([
-      ["https://a.example.net:8443/healthz?deep=1", expect.objectContaining({ redirect: "manual", cache: "no-store" })],
-    ]);
-    expect(fetch.mock.calls[0]?.[1].method ?? "GET").toBe("GET");
+describe("a check asks", () => {
+  it("the health route by GET, past the cache, and follows no redirect", async () => {
+    const route = new Route("200");
+    await route.check({ BACKEND_A: "http://a.example.net:8080", HEALTH_CHECK_PATH: "/health?deep=1" });
+    const [{ url, init } = { url: "", init: {} }] = route.asks;
+    expect(url).toBe("http://a.example.net:8080/health?deep=1");
+    expect(init).toMatchObject({ redirect: "manual", cache: "no-store" });
+    expect(init.method ?? "GET").toBe("GET");
   });
 
-  it.each([200, 204, 299])("is good when the answer is a %d", async (status) => {
-    expect(await checked(new Response(null, { status }))).toMatchObject({ result: "good", status });
+  it.each([
+    ["a name that tells it from users", "", /health check/],
+    ["those of HEADERS_<NAME> instead, its own alone", "X-Key: secret\nUser-Agent: app", /^app$/],
+  ])("with the forwarded headers of a user's request, and %s", async (_, own, userAgent) => {
+    const route = new Route("200");
+    await route.check({ HEADERS_A: own, HEADERS_B: "X-Other: 1" });
+    const { "user-agent": found, ...headers } = Object.fromEntries(new Headers(route.asks[0]?.init.headers));
+    const forwarded = { "x-forwarded-host": "aiostreams.example.com", "x-forwarded-proto": "https" };
+    expect(headers).toEqual({ ...forwarded, ...(own && { "x-key": "secret" }) });
+    expect(found).toMatch(userAgent);
+  });
+});
+
+describe("a check is one ask or two", () => {
+  it.each([
+    ["good: one", "200@40", [0], "?+", ["good", 200, 40]],
+    ["a bad answer: again after 250 ms", "503@40 200@40", [0, 290], "?-?+", ["good", 200, 330]],
+    ["two bad answers: the second stands", "503 404", [0, 250], "?-?-", ["bad status", 404, 250]],
+    ["a redirect: not followed", "302 302", [0, 250], "?-?-", ["bad status", 302, 250]],
+    ["not as expected: again after 250 ms", "page page", [0, 250], "?-?-", ["unexpected answer", 200, 250]],
+    ["a network error: again at once", "breaks@40 200@40", [0, 40], "??+", ["good", 200, 80]],
+    ["two network errors", "breaks breaks", [0, 0], "??-", ["network error", null, 0]],
+    ["no answer in three seconds: one", "hangs", [0], "?-", ["no answer", null, 3_000]],
+    ["time runs out in the second ask: the first stands", "503 hangs", [0, 250], "?-?-", ["bad status", 503, 3_000]],
+    ["also after a network error", "breaks hangs", [0, 0], "??-", ["network error", null, 3_000]],
+  ])("%s", async (_, replies, askedMs, told, [kind, status, tookMs]) => {
+    const route = new Route(...replies.split(" "));
+    const { result, asks } = await route.check();
+    expect(result).toEqual({ kind, status, tookMs, atMs: START_MS + Number(tookMs) });
+    expect(route.asks.map(({ atMs }) => atMs)).toEqual(askedMs);
+    expect([asks, route.told, route.timersLeft]).toEqual([askedMs.length, told, 0]);
   });
 
-  it.each([302, 304, 401, 404, 429, 500, 503, 521, 530])("is bad when the answer is a %d", async (status) => {
-    expect(await checked(new Response(null, { status }))).toMatchObject({ result: "bad status", status });
-  });
-
-  it("does not ask again after a bad answer", async () => {
-    const fetch = route(new Response("busy", { status: 503 }), new Response("ok"));
-    await check(backend, config);
-    expect(fetch).toHaveBeenCalledTimes(1);
-  });
-
-  it("asks once more after a network error, since a pooled connection may have been stale", async () => {
-    expect(await checked(new Error("reset"), new Response("ok"))).toMatchObject({ result: "good", status: 200 });
-  });
-
-  it("finds a network error after two of them, and asks no more", async () => {
-    const fetch = route(new Error("refused"), new Error("refused"), new Response("ok"));
-    expect(await check(backend, config)).toMatchObject({ result: "network error", status: null });
-    expect(fetch).toHaveBeenCalledTimes(2);
-    expect(CHECK_SUBREQUESTS).toBe(2);
-  });
-
-  it("says when it ended and how long it took, both questions together", async () => {
-    const answers = [new Error("reset"), new Response("ok")];
-    vi.stubGlobal("fetch", async () => {
-      vi.setSystemTime(Date.now() + 40);
-      const answer = answers.shift();
-      if (answer instanceof Response) return answer;
-      throw answer;
-    });
-    expect(await check(backend, config)).toMatchObject({ atMs: 1_000_080, tookMs: 80 });
-  });
-
-  it("throws the answer's body away, so that its connection is free", async () => {
-    let cancelled = false;
-    const body = new ReadableStream({
-      cancel() {
-        cancelled = true;
-      },
-    });
-    await checked(new Response(body));
+  it("has three seconds, body included", async () => {
+    const body = new TransformStream();
+    const route = new Route(new Response(body.readable));
+    const checked = route.check();
     await Promise.resolve();
-    expect(cancelled).toBe(true);
+    route.asks[0]?.init.signal?.addEventListener("abort", ({ target }) => void body.writable.abort(target));
+    expect((await checked).result).toMatchObject({ kind: "no answer", status: 200, tookMs: 3_000 });
   });
 
-  it("is not bothered by a body that cannot be thrown away", async () => {
-    const response = new Response("ok");
-    response.body?.getReader();
-    expect(await checked(response)).toMatchObject({ result: "good" });
+  it("lets go of a body that it does not read", async () => {
+    const { response, read } = inPieces(["x"], "never", 500);
+    await new Route(response, "200").check();
+    expect(read.isCancelled).toBe(true);
   });
 });
 
-describe("a backend that hangs", () => {
-  /** The signals that were asked for, by the time after which they fire. */
-  let timeouts: [number, AbortController][];
+describe("HEALTH_CHECK_EXPECT", () => {
+  const kindOf = async (response: Response, vars: Readonly<Record<string, unknown>> = {}) =>
+    (await new Route(response, "page").check(vars)).result.kind;
 
-  beforeEach(() => {
-    timeouts = [];
-    vi.spyOn(AbortSignal, "timeout").mockImplementation((ms) => {
-      const controller = new AbortController();
-      timeouts.push([ms, controller]);
-      return controller.signal;
-    });
+  it("is found across the borders of the body's pieces, in the middle of a character too", async () => {
+    const { response } = inPieces([...new TextEncoder().encode("{é:grün}")].map((byte) => new Uint8Array([byte])));
+    expect(await kindOf(response, { HEALTH_CHECK_EXPECT: "é:grün" })).toBe("good");
   });
 
-  const hang = (_url: string, { signal }: RequestInit) =>
-    new Promise<Response>((_, reject) => signal?.addEventListener("abort", () => reject(signal.reason)));
-
-  it("is found to give no answer after three seconds, and is not asked again", async () => {
-    const fetch = vi.fn(hang);
-    vi.stubGlobal("fetch", fetch);
-    const finding = check(backend, config);
-    vi.setSystemTime(1_003_000);
-    timeouts[0]?.[1].abort();
-    expect(await finding).toEqual({ result: "no answer", status: null, tookMs: 3_000, atMs: 1_003_000 });
-    expect(fetch).toHaveBeenCalledTimes(1);
+  it("is found without waiting for the end of the body, whose rest is let go", async () => {
+    const { response, read } = inPieces([`{${EXPECTED}`, "more"], "never");
+    expect([await kindOf(response), read]).toEqual(["good", { isCancelled: true, pieces: 1 }]);
   });
 
-  it("has three seconds for both questions together", async () => {
-    let asked = 0;
-    vi.stubGlobal("fetch", async (url: string, init: RequestInit) => {
-      if (++asked === 1) throw new Error("reset");
-      return hang(url, init);
-    });
-    const finding = check(backend, config);
-    await vi.waitFor(() => expect(asked).toBe(2));
-    expect(timeouts.map(([ms]) => ms)).toEqual([CHECK_TIMEOUT_MS]);
-    expect(CHECK_TIMEOUT_MS).toBe(3_000);
-    timeouts[0]?.[1].abort();
-    expect(await finding).toMatchObject({ result: "no answer" });
+  it.each([
+    ["the last in them", KIB_64, "good"],
+    ["a byte behind", KIB_64 + 1, "unexpected answer"],
+  ])("is looked for in the first 64 KiB, in pieces of any size: %s", async (_, length, kind) => {
+    const text = EXPECTED.padStart(length);
+    for (const size of [length, 40_000]) {
+      expect(await kindOf(inPieces([text.slice(0, size), text.slice(size)].filter(Boolean)).response)).toBe(kind);
+    }
+  });
+
+  it("is looked for no further than that in a body without end", async () => {
+    const { response, read } = inPieces(Array(100).fill(" ".repeat(KIB_64 / 4)));
+    expect([await kindOf(response), read]).toEqual(["unexpected answer", { isCancelled: true, pieces: 4 }]);
+  });
+
+  it.each([
+    ["no body", null, 204],
+    ["an empty one", "", 200],
+    ["another one", '{"success":false}', 200],
+  ])("is not in %s", async (_, body, status) => {
+    expect(await kindOf(new Response(body, { status }))).toBe("unexpected answer");
+  });
+
+  it.each([200, 299])("that is empty means that any 2xx is good, and its body is let go: %i", async (status) => {
+    const { response, read } = inPieces(["x"], "never", status);
+    expect(await kindOf(response, { HEALTH_CHECK_EXPECT: "" })).toBe("good");
+    expect(read.isCancelled).toBe(true);
+  });
+
+  it("that is empty needs no body", async () => {
+    expect(await kindOf(new Response(null, { status: 204 }), { HEALTH_CHECK_EXPECT: "" })).toBe("good");
+  });
+
+  it("in a body that breaks is a network error: again at once", async () => {
+    const route = new Route(inPieces(["{"], "breaks").response, "200");
+    expect([(await route.check()).result.kind, route.told]).toEqual(["good", "??+"]);
   });
 });

@@ -1,13 +1,51 @@
-import { type BackendHealth, type Finding, healthOf, newHealth } from "../../../src/health/findings.ts";
+import {
+  type BackendHealth,
+  beginCheck,
+  type CheckResult,
+  eject,
+  healthOf,
+  newHealth,
+  takeResult,
+} from "../../../src/health/health-state.ts";
+import { recordAttempt, recordEnd, recordFailure, recordSuccess } from "../../../src/health/traffic.ts";
 
-const STATUSES = { good: 200, "bad status": 503, "network error": null, "no answer": null };
+export const DOWN_TIME_MS = 30_000;
+
+const STATUSES = { good: 200, "bad status": 503, "unexpected answer": 200, "network error": null, "no answer": null };
 
 /** What a check found that ended at `atMs`. */
-export function found(result: Finding["result"], atMs: number, tookMs = 10): Finding {
-  return { result, status: STATUSES[result], tookMs, atMs };
+export function found(kind: CheckResult["kind"], atMs: number, tookMs = 0): CheckResult {
+  return { kind, status: STATUSES[kind], tookMs, atMs };
 }
 
-/** A backend of which nothing is known yet. */
-export function unknownBackend(nowMs = 0): BackendHealth {
-  return healthOf(newHealth(nowMs), "cf");
+/** Takes a check's result in as soon as the check has ended. */
+export function take(known: BackendHealth, kind: CheckResult["kind"], atMs: number, isShared = false) {
+  return takeResult(known, found(kind, atMs), atMs, DOWN_TIME_MS, isShared);
+}
+
+/** What may happen to a backend, by the words of a history. */
+const STEPS: Readonly<Record<string, (known: BackendHealth, atMs: number) => void>> = {
+  good: (known, atMs) => take(known, "good", atMs),
+  bad: (known, atMs) => take(known, "bad status", atMs),
+  page: (known, atMs) => take(known, "unexpected answer", atMs),
+  broken: (known, atMs) => take(known, "network error", atMs),
+  silent: (known, atMs) => take(known, "no answer", atMs),
+  check: (known, atMs) => beginCheck(known, atMs, 4_000),
+  outlier: (known, atMs) => eject(known, "consecutive failures", atMs, atMs, DOWN_TIME_MS),
+  sent: recordAttempt,
+  ended: recordEnd,
+  failed: recordFailure,
+  served: (known, atMs) => recordSuccess(known, "x", atMs),
+  requested: (known) => {
+    known.isCheckRequested = true;
+  },
+};
+
+/** A backend with a history, such as `sent@0 good@500`: what happened, and when, in ms. Without one it is unknown. */
+export function backendAfter(history = "", known = healthOf(newHealth(0, 0), "a")): BackendHealth {
+  for (const step of history.split(" ").filter(Boolean)) {
+    const [word = "", ms] = step.split("@");
+    STEPS[word]?.(known, Number(ms));
+  }
+  return known;
 }

@@ -1,244 +1,310 @@
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { healthOf, isDown, newHealth, sent, takeFinding } from "../../../src/health/findings.ts";
-import { checkAll, hint, tend } from "../../../src/health/monitor.ts";
-import { Subrequests } from "../../../src/health/subrequests.ts";
-import { backendOf, configWith, invocationOf } from "../sample.ts";
-import { found } from "./given.ts";
-import { bad, good, hanging, START_MS, World } from "./world.ts";
-
-const config = configWith({ SHARE_HEALTH: false });
-const HOSTS = ["a.example.net", "b.example.net", "c.example.net"];
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { newHealth } from "../../../src/health/health-state.ts";
+import { checkAll, emitChange, readWhenCold } from "../../../src/health/monitor.ts";
+import { recordConsecutiveFailure } from "../../../src/health/traffic.ts";
+import { backendOf, configWith } from "../sample.ts";
+import { backendAfter, DOWN_TIME_MS, take } from "./given.ts";
+import { alone, bad, broken, hangs, lost, onRequest, START_MS, World } from "./world.ts";
 
 let world: World;
-let health: ReturnType<typeof newHealth>;
-
-/** A request passes, in an invocation of its own. */
-function request(settings = config) {
-  const invocation = invocationOf(settings, { health });
-  tend(invocation, Date.now());
-  return invocation;
-}
-const checkedHosts = () => world.checks.map(({ host }) => host);
-const know = (id: string, ...args: Parameters<typeof found>) =>
-  takeFinding(healthOf(health, id), found(...args), args[1], false);
 
 beforeEach(() => {
   world = new World();
-  health = newHealth(START_MS);
 });
 
 afterEach(() => world.end());
 
-describe("a request that passes", () => {
-  it("begins the checks that are due, side by side, in waitUntil", async () => {
-    for (const host of HOSTS) world.routes.set(host, hanging);
-    const { pending } = request();
-    expect(checkedHosts()).toEqual(HOSTS);
-    expect(pending).toHaveLength(3);
+describe("a check that is requested", () => {
+  it.each([
+    ["begins at once", "a?", "a0"],
+    ["too early comes later, one for all that requested it", "a? a? 100 a? b? 50 a? 500", "a0 b100 a250"],
+    ["is made at most four times a second", "a? 10 ".repeat(99).trim(), "a0 a250 a500 a750"],
+    ["while one is under way comes after it: one at a time", "a=hangs a? 100 a? a? 2990", "a0 a3000"],
+    ["without a subrequest for it is left to the next request that passes", "a?1 1000 .", "a1000"],
+    ["and is lost with its invocation blocks no other for longer than its lease", "a=lost a? 5s", "a0 a4000"],
+  ])("%s", async (_, script, asked) => {
+    await world.play(script, alone);
+    expect(world.asked).toBe(asked);
   });
 
-  it("begins none that is under way, and none that is not due", async () => {
-    world.routes.set("a.example.net", hanging);
-    request();
-    await world.pass(400);
-    request();
-    expect(checkedHosts()).toEqual(HOSTS);
+  it("is not made once more when a passing request has made it meanwhile", async () => {
+    await world.play("a? 100 a? 149", alone);
+    vi.setSystemTime(START_MS + 250);
+    await world.play(". 1000", alone);
+    expect(world.asked).toBe("a0 a250");
   });
 
-  it("renews the findings once they are as old as HEALTH_CHECK_INTERVAL", async () => {
-    request();
-    await world.pass(29_999);
-    request();
-    expect(world.checks).toHaveLength(3);
-    await world.pass(1);
-    request();
-    expect(world.checks).toHaveLength(6);
+  it("is waited for once, however many have requested it", () => {
+    const invocation = world.invoke(alone);
+    for (let i = 0; i < 5; i++) world.request("a", alone, invocation);
+    expect(invocation.pending).toHaveLength(2);
   });
 
-  it("makes no check by age where the interval is 0", async () => {
-    request(configWith({ SHARE_HEALTH: false, HEALTH_CHECK_INTERVAL: 0 }));
-    await world.pass(100_000);
-    request(configWith({ SHARE_HEALTH: false, HEALTH_CHECK_INTERVAL: 0 }));
-    expect(world.checks).toEqual([]);
+  it("and was left by an invocation that was cancelled is made when the next request passes", async () => {
+    backendAfter("requested", world.known("a"));
+    await world.play(".", alone);
+    expect(world.asked).toBe("a0");
   });
 
-  it("has a silent backend checked, though the client that was waiting has left", async () => {
-    request();
-    await world.pass(10_000);
-    sent(healthOf(health, "b"), Date.now());
-    await world.pass(999);
-    request();
-    expect(world.checksOf("b.example.net")).toEqual([0]);
-    await world.pass(1);
-    request();
-    expect(world.checksOf("b.example.net")).toEqual([0, 11_000]);
+  it("is made of a backup on standby too", async () => {
+    await world.play("c?", configWith({ HEALTH_CHECK_INTERVAL: 0, BACKEND_C: "c.example.net backup" }));
+    expect(world.asked).toBe("c0");
   });
 
-  it("begins six checks at most, and leaves the rest to the next requests", async () => {
-    const names = Array.from({ length: 30 }, (_, n) => `BACKEND_N${n}`);
-    const more = Object.fromEntries(names.map((name, n) => [name, `n${n}.example.net`]));
-    const many = configWith({ ...more, SHARE_HEALTH: false });
-    const counts: number[] = [];
-    for (let n = 0; n < 6; n++) {
-      request(many);
-      await world.pass(1_000);
-      counts.push(world.checks.length);
-    }
-    expect(counts).toEqual([6, 12, 18, 24, 30, 33]);
-    expect(new Set(checkedHosts()).size).toBe(33);
-  });
-
-  it("leaves its own failures their check and what it finds its sharing, though many checks by age are due", async () => {
-    const more = Object.fromEntries(Array.from({ length: 30 }, (_, n) => [`BACKEND_N${n}`, `n${n}.example.net`]));
-    const many = configWith(more);
-    const invocation = invocationOf(many, { health: newHealth(START_MS) });
-    tend(invocation, Date.now());
-    await world.pass(1_000);
-    hint(backendOf(many, "n9"), invocation);
-    await world.pass(1_000);
-    expect([world.writes > 0, world.checksOf("n9.example.net").length]).toEqual([true, 1]);
-  });
-
-  it("never has more connections waiting than the attempts leave free", async () => {
-    for (const host of HOSTS) world.routes.set(host, hanging);
-    const subrequests = new Subrequests(4, 5);
-    tend(invocationOf(config, { health, subrequests }), Date.now());
-    await world.pass(2_999);
-    expect(checkedHosts()).toEqual(["a.example.net"]);
-    await world.pass(1);
-    expect(checkedHosts()).toEqual(["a.example.net", "b.example.net"]);
-  });
-
-  it("makes no check that another one has begun while it waited for a connection", async () => {
-    world.routes.set("a.example.net", hanging);
-    world.routes.set("b.example.net", hanging);
-    tend(invocationOf(config, { health, subrequests: new Subrequests(4, 5) }), Date.now());
-    await world.pass(2_900);
-    request();
-    expect(world.checksOf("b.example.net")).toHaveLength(1);
-    await world.pass(200);
-    expect(world.checksOf("b.example.net")).toHaveLength(1);
-  });
-
-  it("leaves a check due that its invocation has no subrequests for, and finds nothing", async () => {
-    tend(invocationOf(config, { health, subrequests: new Subrequests(49, 3) }), Date.now());
-    await world.pass(100);
-    expect(world.checks).toEqual([]);
-    expect(config.backends.map(({ id }) => healthOf(health, id).finding)).toEqual([undefined, undefined, undefined]);
-    request();
-    expect(checkedHosts()).toEqual(HOSTS);
-  });
-});
-
-describe("what a check finds", () => {
-  it("is known to the whole isolate, and reported once", async () => {
-    world.routes.set("b.example.net", bad);
-    const { counters } = request();
-    await world.pass(1);
-    expect(isDown(healthOf(health, "b"))).toBe(true);
-    expect(world.log).toEqual([
-      { event: "ejected", reason: "check: bad status", backend: "b", status: 404, ray: "ray" },
+  it("tells its own request of each answer, and of its end", async () => {
+    world.routes.a = bad;
+    const told: unknown[] = [];
+    world.request("a", alone).wake = () => told.push([world.known("a").lastAsk, ...world.states("a")]);
+    await world.pass(250);
+    const [first, second] = [0, 250].map((ms) => ({ beganMs: START_MS + ms, endedMs: START_MS + ms, isGood: false }));
+    expect(told).toEqual([
+      [first, "up"],
+      [second, "up"],
+      [second, "down"],
     ]);
-    expect(counters.ejections).toBe(1);
-    await world.pass(30_000);
-    request();
-    await world.pass(1);
-    expect(world.log).toHaveLength(1);
   });
 
-  it("brings a backend back once BACKEND_DOWN_TIME has passed", async () => {
-    const often = configWith({ SHARE_HEALTH: false, BACKEND_DOWN_TIME: 5_000 });
-    world.routes.set("b.example.net", bad);
-    request(often);
-    await world.pass(4_999);
-    world.routes.set("b.example.net", good);
-    request(often);
-    await world.pass(1);
-    expect(isDown(healthOf(health, "b"))).toBe(true);
-    request(often);
-    await world.pass(1);
-    expect(world.log.at(-1)).toEqual({ event: "back", reason: "check: good", backend: "b", status: 200, ray: "ray" });
-  });
-
-  it("of a frozen backend comes after three seconds, whoever has left meanwhile", async () => {
-    world.routes.set("b.example.net", hanging);
-    request();
-    await world.pass(3_000);
-    expect(healthOf(health, "b").finding).toMatchObject({ result: "no answer", tookMs: 3_000 });
-    expect(world.log).toMatchObject([{ event: "ejected", reason: "check: no answer" }]);
+  it("makes its backend suspect when its second ask has gone unanswered for a second", async () => {
+    world.routes.a = (signal) => (world.asks.length > 1 ? hangs(signal) : bad(signal));
+    world.request("a", alone);
+    await world.pass(1_240);
+    expect([world.states("a"), await world.pass(20), world.states("a")]).toEqual([["up"], undefined, ["suspect"]]);
   });
 });
 
-describe("a backup", () => {
-  const spare = configWith({
-    SHARE_HEALTH: false,
-    BACKEND_C: "c.example.net backup",
-    BACKEND_D: "d.example.net backup",
+describe("the budget of an invocation", () => {
+  it.each([
+    ["one subrequest for a good check", undefined, 1],
+    ["two for one that is asked again", bad, 2],
+    ["one for one without an answer", hangs, 1],
+  ])("pays %s, of two that are reserved", async (_, route, cost) => {
+    if (route) world.routes.a = route;
+    const { subrequests } = world.request("a", alone);
+    expect([subrequests.left, await world.pass(5_000), subrequests.left]).toEqual([40, undefined, 42 - cost]);
   });
-  const downPrimaries = () => {
-    world.routes.set("a.example.net", bad);
-    world.routes.set("b.example.net", bad);
-    know("a", "bad status", START_MS);
-    know("b", "bad status", START_MS);
+
+  it("pays nothing for a check that another invocation began while this one waited for a connection", async () => {
+    const invocation = world.invoke(alone);
+    const { subrequests } = invocation;
+    subrequests.attempts = 4;
+    for (let i = 0; i < 2; i++) void subrequests.withConnection(lost);
+    world.request("a", alone, invocation);
+    world.visit(alone);
+    subrequests.attempts = 0;
+    await world.pass();
+    expect([world.asked, subrequests.left]).toEqual(["a0", 42]);
+  });
+
+  it.each([
+    ["pays for a write, and a reading before it unless that is younger than 2 s", "a? 0 b? 0", 1, 2],
+    ["that is spent reads nothing", ".0 0", 0, 0],
+    ["that is spent writes nothing", "a?2 0", 1, 0],
+  ])("%s", async (_, script, reads, writes) => {
+    await world.play(script);
+    expect([world.reads, world.writes]).toEqual([reads, writes]);
+  });
+});
+
+describe("checks by age", () => {
+  it("are six at most for one passing request", async () => {
+    const names = ["D", "E", "F", "G", "H"].map((name) => [`BACKEND_${name}`, `${name}.example.net`]);
+    const many = configWith({ SHARE_HEALTH: false, ...Object.fromEntries(names) });
+    await world.play(". 0", many);
+    expect(world.asks).toHaveLength(6);
+    await world.play(". 0", many);
+    expect(world.asks).toHaveLength(8);
+  });
+
+  it("are made beside a request, put off by the isolate's own random part, and of no backup on standby", async () => {
+    world.health = newHealth(START_MS, 0.5);
+    await world.play("40s", configWith({ SHARE_HEALTH: false, BACKEND_C: "c.example.net backup" }));
+    expect(world.asked).toBe("a0 b0 a31500 b31500");
+  });
+
+  it("read first what other isolates have found, and are not made of what is young there", async () => {
+    await world.play("a:good@-1000 b:good@-31000 . 0", configWith());
+    expect([world.reads, world.asked]).toEqual([1, "b0 c0"]);
+  });
+
+  it.each([
+    [100, 1, 3],
+    [101, 2, 0],
+  ])("read nothing when that was done within 100 ms: after %i ms", async (ms, reads, asksAtOnce) => {
+    await readWhenCold(world.invoke(configWith()), Date.now());
+    await world.pass(ms);
+    world.visit(configWith());
+    expect([world.asks.length, await world.pass(), world.reads]).toEqual([asksAtOnce, undefined, reads]);
+  });
+
+  it("read nothing while they are under way", async () => {
+    await world.play("a=hangs b=hangs c=hangs 2s", configWith());
+    expect([world.reads, world.asked]).toEqual([1, "a0 b0 c0"]);
+  });
+
+  it("are left to the request whose reading is under way", async () => {
+    world.match = () => new Promise((resolve) => setTimeout(resolve, 90, undefined));
+    for (; world.nowMs < 100; await world.pass(10)) world.visit(configWith());
+    expect([world.reads, world.asks.length]).toEqual([1, 3]);
+  });
+});
+
+describe("before its first selection a cold isolate", () => {
+  const isWaiting = (config = onRequest) => readWhenCold(world.invoke(config), Date.now()) !== undefined;
+
+  it("reads what others have found, and the log says so", async () => {
+    world.share("b", "silent@-5000");
+    await readWhenCold(world.invoke(), Date.now());
+    expect(world.states("b")).toEqual(["down"]);
+    expect(world.log).toMatchObject([{ event: "ejected", backend: "b", shared: true }]);
+  });
+
+  it("waits until 100 ms after its first request, each request for a reading of its own, and takes in what is late", async () => {
+    world.share("b", "silent@-5000");
+    const { entry } = world;
+    world.match = () => new Promise((resolve) => setTimeout(() => resolve(new Response(entry)), 900));
+    const waits: number[] = [];
+    for (const _ of [1, 2]) {
+      void readWhenCold(world.invoke(), Date.now())?.then(() => waits.push(world.nowMs));
+      await world.pass(60);
+    }
+    expect([waits, world.reads, isWaiting(), world.states("b")]).toEqual([[100, 100], 2, false, ["up"]]);
+    await world.pass(800);
+    expect(world.states("b")).toEqual(["down"]);
+  });
+
+  it("waits no more once a reading has ended, well or badly", async () => {
+    world.match = broken as never;
+    expect([isWaiting(), await world.pass(1), isWaiting()]).toEqual([true, undefined, false]);
+  });
+
+  it.each([
+    [0, 5_000],
+    [1_000, 5_000],
+    [30_000, 30_000],
+  ])("has read nothing for HEALTH_CHECK_INTERVAL (%i) or 5 s: for more than %i ms", async (interval, coldMs) => {
+    const config = configWith({ HEALTH_CHECK_INTERVAL: interval });
+    isWaiting(config);
+    await world.pass(coldMs);
+    expect([isWaiting(config), await world.pass(1), isWaiting(config)]).toEqual([false, undefined, true]);
+  });
+});
+
+describe("an isolate", () => {
+  it("reads every two seconds, beside a request", async () => {
+    await world.play("9s");
+    expect(world.reads).toBe(4);
+  });
+
+  it("learns that a backend was ejected and has recovered, and keeps to the term of others; its request is woken", async () => {
+    const learned: unknown[] = [];
+    for (const b of ["broken@0", "good@2001", "bad@-90000 good@-80000 bad@-20000 good@4000"]) {
+      world.share("b", b);
+      const { wake } = world.visit(onRequest, { ...world.invoke(), wake: vi.fn() });
+      await world.pass(2_001);
+      learned.push([...world.states("b"), world.known("b").ejection?.reason, vi.mocked(wake).mock.calls.length]);
+    }
+    expect(learned).toEqual([
+      ["down", "check: network error", 1],
+      ["up", undefined, 1],
+      ["down", "repeated ejections", 1],
+    ]);
+  });
+
+  it("reads and writes nothing where nothing is shared", async () => {
+    expect(readWhenCold(world.invoke(alone), Date.now())).toBeUndefined();
+    await world.play("5s", configWith({ SHARE_HEALTH: false }));
+    expect([world.reads, world.writes, world.asks.length]).toEqual([0, 0, 3]);
+  });
+});
+
+describe("a result is written", () => {
+  it.each([
+    ["once, merged with what others have found meanwhile", "b:broken@-1000 a? 10s", 1, "good", "network error"],
+    ["never by an isolate that only reads", "b:broken@-10000 5s", 0, undefined, "network error"],
+    ["again when an older one of another isolate has overwritten it", "a? 1000 a:bad@-1000 6s", 2, "good", undefined],
+    ["not again when that is newer", "a? 1000 a:bad@1000 6s", 1, "bad status", undefined],
+  ])("%s", async (_, script, writes, a, b) => {
+    await world.play(script);
+    expect([world.writes, world.shared("a"), world.shared("b")]).toEqual([writes, a, b]);
+  });
+
+  it("when it is news, or the entry's is older than half of HEALTH_CHECK_INTERVAL; else nothing is read either", async () => {
+    const counts: string[] = [];
+    for (const script of ["a:good@-1000 a? 300", "20000 a? 300", "10001 a? 300", "a=bad 1000 a? 300", "1000 a? 300"]) {
+      await world.play(script, configWith({ HEALTH_CHECK_INTERVAL: 60_000 }));
+      counts.push(`read ${world.reads}, written ${world.writes}`);
+    }
+    const [none, first, second] = ["read 1, written 0", "read 2, written 1", "read 2, written 2"];
+    expect(counts).toEqual([none, none, first, second, second]);
+  });
+
+  it("again when its write was lost, and then no more; not by an isolate that has only read it", async () => {
+    const { put } = world;
+    world.put = async () => {};
+    await world.play("a? 3s");
+    world.put = put;
+    await world.play("5s");
+    const { writes } = world;
+    await world.play("5s");
+    expect([world.shared("a"), world.writes]).toEqual(["good", writes]);
+    Object.assign(world, { health: newHealth(START_MS, 0), reads: 0 });
+    await world.play("5s");
+    world.entry = undefined;
+    await world.play("5s");
+    expect(world.writes).toBe(writes);
+  });
+});
+
+it.each<[string, () => Promise<Response | undefined>, () => Promise<void>]>([
+  ["fails", () => Promise.reject(new Error("read")), () => Promise.reject(new Error("write"))],
+  ["never answers", lost, lost],
+  ["is full of nonsense", async () => new Response('{"a":{"result":{"kind":"no answer"}}}'), async () => {}],
+])("a cache that %s keeps no check waiting, and hides no result", async (_, match, put) => {
+  Object.assign(world, { match, put, routes: { a: broken } });
+  await world.play("a? . 1100", configWith());
+  expect([world.states("a", "b"), world.known("b").result?.kind]).toEqual([["down", "up"], "good"]);
+});
+
+describe("the log", () => {
+  it("says which backend was ejected and has recovered, with the status of its health route, once", async () => {
+    await world.play("a=bad a? 500 a? 500 a=good a? 500 a? 500");
+    expect(world.log).toEqual([
+      { event: "ejected", reason: "check: bad status", backend: "a", status: 503, ray: "ray" },
+      { event: "recovered", reason: "check: good", backend: "a", status: 200, ray: "ray" },
+    ]);
+  });
+
+  it("says nothing of a check where requests have ejected a backend", () => {
+    const known = world.known("a");
+    take(known, "good", START_MS, true);
+    for (const atMs of [0, 1, 2, 3, 10_000]) {
+      const change = recordConsecutiveFailure(known, "x", atMs, atMs, DOWN_TIME_MS);
+      emitChange(change, backendOf(onRequest, "a"), world.invoke());
+    }
+    expect(world.log).toEqual([{ event: "ejected", reason: "consecutive failures", backend: "a", ray: "ray" }]);
+  });
+});
+
+describe("for the status page", () => {
+  const lookMs = async (vars: Readonly<Record<string, unknown>>, waitMs: number) => {
+    const config = configWith({ SHARE_HEALTH: false, BACKEND_C: "c.example.net backup", ...vars });
+    let endedMs = -1;
+    void checkAll(world.invoke(config), 1_000, waitMs).then(() => (endedMs = world.nowMs));
+    await world.pass(waitMs + 100);
+    return endedMs;
   };
 
-  it("is left asleep while another backend is up", async () => {
-    know("a", "bad status", START_MS);
-    for (let n = 0; n < 10; n++, await world.pass(30_000)) request(spare);
-    expect(new Set(checkedHosts())).toEqual(new Set(["a.example.net", "b.example.net"]));
+  it("each backend is checked once that is not on standby and whose result is not young, and it waits for them", async () => {
+    backendAfter(`good@${START_MS}`, world.known("a"));
+    backendAfter(`good@${START_MS - 1_000}`, world.known("b"));
+    world.routes.b = bad;
+    expect(await lookMs({}, 4_000)).toBe(250);
+    expect(world.asked).toBe("b0 b250");
   });
 
-  it("is checked by age like any other while no other is up", async () => {
-    downPrimaries();
-    request(spare);
-    await world.pass(30_000);
-    request(spare);
-    await world.pass(1);
-    expect([world.checksOf("c.example.net"), world.checksOf("d.example.net")]).toEqual([
-      [0, 30_000],
-      [0, 30_000],
-    ]);
-  });
-
-  it("sleeps again once another backend is back", async () => {
-    downPrimaries();
-    request(spare);
-    world.routes.set("a.example.net", good);
-    await world.pass(30_000);
-    request(spare);
-    await world.pass(30_000);
-    request(spare);
-    expect(world.checksOf("c.example.net")).toEqual([0, 30_000]);
-  });
-
-  it("is not woken by a person who looks at the status page", async () => {
-    await checkAll(invocationOf(spare, { health }), 1_000, 1_000);
-    expect(checkedHosts()).toEqual(["a.example.net", "b.example.net"]);
-  });
-});
-
-describe("a look at all backends", () => {
-  it("checks those whose finding is not fresh, and ends with the checks", async () => {
-    know("a", "good", START_MS - 999);
-    know("b", "good", START_MS - 1_000);
-    await checkAll(invocationOf(config, { health }), 1_000, 2_000);
-    expect(checkedHosts()).toEqual(["b.example.net", "c.example.net"]);
-    expect(healthOf(health, "c").finding).toMatchObject({ result: "good" });
-    expect(world.nowMs).toBe(0);
-  });
-
-  it("waits for nobody longer than it may, but the check goes on", async () => {
-    world.routes.set("b.example.net", hanging);
-    const invocation = invocationOf(config, { health });
-    let isOver = false;
-    checkAll(invocation, 1_000, 1_500).then(() => {
-      isOver = true;
-    });
-    await world.pass(1_499);
-    expect(isOver).toBe(false);
-    await world.pass(1);
-    expect(isOver).toBe(true);
-    await Promise.all([world.pass(1_500), ...invocation.pending]);
-    expect(healthOf(health, "b").finding).toMatchObject({ result: "no answer" });
+  it("a backup is checked once the last primary is found down, and it waits for so long and no longer", async () => {
+    world.routes = { a: broken, c: hangs };
+    expect(await lookMs({ BACKEND_B: "" }, 500)).toBe(500);
+    expect(world.asked).toMatch(/^a0 a0 c\d+$/);
   });
 });

@@ -1,190 +1,198 @@
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
-import type { Config } from "../../../src/config.ts";
-import { CHECK_RESULTS, type Finding, healthOf, newHealth, takeFinding } from "../../../src/health/findings.ts";
-import { ENTRY_BYTES_MAX, entryUrl, formatEntry, parseEntry } from "../../../src/health/shared.ts";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { healthOf, mergeEjections, newHealth, RESULT_KINDS, takeResult } from "../../../src/health/health-state.ts";
+import {
+  ENTRY_BYTES_MAX,
+  entryUrl,
+  formatEntry,
+  parseEntry,
+  readEntry,
+  writeEntry,
+} from "../../../src/health/shared.ts";
 import { anyText, configWith, VARS } from "../sample.ts";
-import { found } from "./given.ts";
+import { DOWN_TIME_MS, found, take } from "./given.ts";
 
 const NOW_MS = 1_790_000_000_000;
+const NUMBERS = Array.from({ length: 30 }, (_, n) => n);
 const config = configWith({ BACKEND___PROTO__: "proto.example.net", HEALTH_CHECK_PATH: "/secret-route" });
-const IDS = config.backends.map(({ id }) => id);
 
-function healthWith(findings: Readonly<Record<string, Finding>>) {
-  const health = newHealth(0);
-  for (const [id, finding] of Object.entries(findings)) takeFinding(healthOf(health, id), finding, NOW_MS, false);
-  return health;
-}
-const parsed = (findings: unknown) => parseEntry(JSON.stringify({ findings }), config, NOW_MS);
+const health = newHealth(0, 0);
+takeResult(healthOf(health, "a"), found("good", NOW_MS - 5, 3), NOW_MS, DOWN_TIME_MS);
+mergeEjections(healthOf(health, "a"), [NOW_MS - 90_000, NOW_MS - 60_000], NOW_MS);
+takeResult(healthOf(health, "b"), found("no answer", NOW_MS, 3_000), NOW_MS, DOWN_TIME_MS);
+take(healthOf(health, "gone"), "good", NOW_MS);
 
-describe("the entry's name", () => {
-  const nameWith = (vars: Record<string, unknown>) => entryUrl(configWith(vars));
-  const name = nameWith({});
+/** What another isolate reads of it. */
+const SHARED = new Map([
+  ["a", { result: found("good", NOW_MS - 5, 3), ejectionsMs: [NOW_MS - 90_000, NOW_MS - 60_000] }],
+  ["b", { result: found("no answer", NOW_MS, 3_000), ejectionsMs: [NOW_MS] }],
+]);
+const ENTRY = formatEntry(config, health);
+
+describe("the name of the entry", () => {
+  const nameWith = (vars: Readonly<Record<string, unknown>>) => entryUrl(configWith(vars));
 
   it("is an address of the public domain, which a zone's cache may hold", () => {
-    expect(name).toMatch(/^https:\/\/aiostreams\.example\.com\/findings-[0-9a-f]{2,16}$/);
+    expect(nameWith({})).toMatch(/^https:\/\/aiostreams\.example\.com\/health-[0-9a-f]{2,16}$/);
   });
 
   it.each([
-    ["another backend", { BACKEND_D: "d.example.net" }],
-    ["one backend less", { BACKEND_C: "" }],
-    ["another origin", { BACKEND_C: "c2.example.net" }],
-    ["another port", { BACKEND_C: "c.example.net:8443" }],
-    ["another scheme", { BACKEND_C: "http://c.example.net" }],
-    ["another id", { BACKEND_C: "", BACKEND_D: "c.example.net" }],
-    ["two origins exchanged", { BACKEND_A: VARS.BACKEND_B, BACKEND_B: VARS.BACKEND_A }],
-    ["another route to check by", { HEALTH_CHECK_PATH: "/health" }],
-    ["another domain", { PRIMARY_DOMAIN: "other.example.com" }],
-  ])("is another one with %s", (_, vars) => {
-    expect(nameWith(vars)).not.toBe(name);
-  });
-
-  it.each([
-    ["a weight", { BACKEND_C: "c.example.net weight=5" }],
-    ["a backup", { BACKEND_C: "c.example.net backup" }],
-    ["a time", { HEALTH_CHECK_INTERVAL: 5_000, BACKEND_DOWN_TIME: 1 }],
-  ])("is the same with %s, which changes nothing that was found", (_, vars) => {
-    expect(nameWith(vars)).toBe(name);
+    ["another backend", { BACKEND_D: "d.example.net" }, true],
+    ["one backend less", { BACKEND_C: "" }, true],
+    ["another id", { BACKEND_C: "", BACKEND_D: "c.example.net" }, true],
+    ["another port", { BACKEND_C: "c.example.net:8443" }, true],
+    ["another scheme", { BACKEND_C: "http://c.example.net" }, true],
+    ["two origins exchanged", { BACKEND_A: VARS.BACKEND_B, BACKEND_B: VARS.BACKEND_A }, true],
+    ["another route", { HEALTH_CHECK_PATH: "/health", HEALTH_CHECK_EXPECT: '"success":true' }, true],
+    ["another text that it has to contain", { HEALTH_CHECK_EXPECT: "OK" }, true],
+    ["another weight, which changes no result", { BACKEND_C: "c.example.net weight=5" }, false],
+    ["other times, which change no result", { HEALTH_CHECK_INTERVAL: 5_000, BACKEND_DOWN_TIME: 1 }, false],
+  ])("is another one with %s: %j", (_, vars, isAnother) => {
+    expect(nameWith(vars) !== nameWith({})).toBe(isAnother);
   });
 });
 
 describe("an entry", () => {
-  const findings: fc.Arbitrary<Finding> = fc.record({
-    result: fc.constantFrom(...CHECK_RESULTS),
-    status: fc.oneof(fc.constant(null), fc.integer({ min: 100, max: 599 })),
-    tookMs: fc.integer({ min: 0, max: 6_000 }),
-    atMs: fc.integer({ min: 0, max: NOW_MS }),
-  });
-
-  it("is read as it was written", () => {
-    fc.assert(
-      fc.property(fc.uniqueArray(fc.tuple(fc.constantFrom(...IDS), findings), { selector: ([id]) => id }), (known) => {
-        const health = newHealth(0);
-        for (const [id, finding] of known) takeFinding(healthOf(health, id), finding, NOW_MS, false);
-        expect(parseEntry(formatEntry(config, health), config, NOW_MS)).toEqual(new Map(known));
-      }),
-    );
+  it("says of each configured backend its last result and its ejections, and is read as it was written", () => {
+    expect(parseEntry(ENTRY, config, NOW_MS)).toEqual(SHARED);
+    expect(Object.keys(JSON.parse(ENTRY))).toEqual(["a", "b"]);
   });
 
   it("holds no host name and no path", () => {
-    const text = formatEntry(config, healthWith({ a: found("bad status", 1), b: found("good", 2) }));
-    expect(text).toContain('"bad status"');
-    expect(text).not.toMatch(/example|secret|http|\//);
+    expect(ENTRY).not.toMatch(/example|secret|http|\//);
   });
 
-  it("holds what is known of configured backends, and of no other", () => {
-    const text = formatEntry(config, healthWith({ a: found("good", 1), gone: found("good", 1) }));
-    expect(Object.keys(JSON.parse(text).findings)).toEqual(["a"]);
-  });
-
-  it("of two hundred backends is small enough to be read", () => {
-    const names = Array.from({ length: 200 }, (_, n) => `long_name_of_a_backend_${n}`);
-    const many = configWith(Object.fromEntries(names.map((name) => [`BACKEND_${name}`, `${name}.example.net`])));
-    const all = Object.fromEntries(
-      many.backends.map(({ id }) => [id, { ...found("network error", NOW_MS), tookMs: 3_000 }]),
-    );
-    expect(formatEntry(many, healthWith(all)).length).toBeLessThan(ENTRY_BYTES_MAX / 2);
+  it("of two hundred backends is small enough to be read, and holds twenty ejections of each at most", () => {
+    const names = Array.from({ length: 200 }, (_, n) => [`BACKEND_${n}`, `backend${n}.example.net`]);
+    const many = configWith(Object.fromEntries(names));
+    const known = newHealth(0, 0);
+    for (const { id } of many.backends) take(healthOf(known, id), "unexpected answer", NOW_MS);
+    expect(formatEntry(many, known).length).toBeLessThan(ENTRY_BYTES_MAX / 2);
+    healthOf(known, "1").ejectionsMs = NUMBERS;
+    expect(JSON.parse(formatEntry(many, known))[1].ejectionsMs).toEqual(NUMBERS.slice(-20));
   });
 });
 
-describe("an entry that may hold anything", () => {
-  it("counts a time from the future as now", () => {
-    expect(parsed({ a: found("good", NOW_MS + 60_000) }).get("a")?.atMs).toBe(NOW_MS);
+describe("an entry may hold anything:", () => {
+  const parsed = (entry: unknown) => parseEntry(JSON.stringify(entry), config, NOW_MS);
+
+  it.each<[string, unknown[]]>([
+    ["kind", ["excellent", ["good"], undefined]],
+    ["status", ["200", 99, 1_000, undefined]],
+    ["atMs", ["1", -1, undefined, NOW_MS + 5_001]],
+    ["tookMs", [-1, 60_001, null]],
+  ])("a result whose %s is none, such as %j, is left out, and the others are not", (name, values) => {
+    for (const value of values) {
+      const result = { ...found("good", NOW_MS), [name]: value };
+      expect([...parsed({ a: { result }, b: SHARED.get("b") }).keys()]).toEqual(["b"]);
+    }
   });
 
-  it("keeps what is good of it", () => {
-    expect([...parsed({ a: found("good", 1), b: "nonsense" }).keys()]).toEqual(["a"]);
-  });
-
-  it("knows no backend that is not configured", () => {
-    expect(parsed({ z: found("good", 1), constructor: found("good", 1), "": found("good", 1) }).size).toBe(0);
-  });
-
-  it("inherits nothing", () => {
-    const text = `{"findings":{"a":{"__proto__":${JSON.stringify(found("good", 1))}}},"__proto__":{"findings":{}}}`;
-    expect(parseEntry(text, config, NOW_MS).size).toBe(0);
-    expect(parseEntry('{"findings":{}}', config, NOW_MS).size).toBe(0);
+  it("a clock that is 5 s ahead is believed", () => {
+    const ahead = { result: { ...found("good", NOW_MS + 5_000, 60_000), status: 999 }, ejectionsMs: [NOW_MS + 5_000] };
+    expect(parsed({ a: ahead }).get("a")).toEqual(ahead);
   });
 
   it.each([
-    ["a result that there is none of", { result: "excellent" }],
-    ["a result that is a list", { result: ["good"] }],
-    ["no result", { result: undefined }],
-    ["a status that is text", { status: "200" }],
-    ["a status that there is none of", { status: 1e9 }],
-    ["a negative status", { status: -200 }],
-    ["no status", { status: undefined }],
-    ["a time that is text", { atMs: "1" }],
-    ["a time before all time", { atMs: -1 }],
-    ["a time beyond all numbers", { atMs: 1e300 }],
-    ["no time", { atMs: undefined }],
-    ["a negative duration", { tookMs: -1 }],
-    ["a duration of an hour", { tookMs: 3_600_000 }],
-    ["no duration", { tookMs: null }],
-  ])("leaves out a finding with %s", (_, wrong) => {
-    expect(parsed({ a: { ...found("good", 1), ...wrong } }).size).toBe(0);
+    ["no list", "often", []],
+    ["absent", undefined, []],
+    ["partly nonsense", [1, "2", null, -3, NOW_MS + 5_001, 4], [1, 4]],
+    ["more than twenty, of which the last count", NUMBERS, NUMBERS.slice(-20)],
+  ])("ejections that are %s", (_, ejectionsMs, read) => {
+    expect(parsed({ a: { result: found("good", 1), ejectionsMs } }).get("a")?.ejectionsMs).toEqual(read);
   });
 
-  it.each(["", "{", "null", "[]", '"findings"', "1e999", '{"findings":null}', '{"findings":[1]}', "[".repeat(60_000)])(
-    "is empty when it is %.20s",
+  it.each(["", "{", "null", "[]", '"a"', "1e999", '{"a":null}', '{"a":[1]}', '{"__proto__":1}', "[".repeat(60_000)])(
+    "%.20s is no result of any backend",
     (text) => {
       expect(parseEntry(text, config, NOW_MS).size).toBe(0);
     },
   );
 
-  const isValid = (read: ReadonlyMap<string, Finding>, { backends }: Config) =>
-    [...read].every(
-      ([id, { result, status, tookMs, atMs, ...more }]) =>
-        backends.some((backend) => backend.id === id) &&
-        CHECK_RESULTS.includes(result) &&
-        (status === null || (status >= 100 && status <= 999)) &&
-        tookMs >= 0 &&
-        tookMs <= 60_000 &&
-        atMs >= 0 &&
-        atMs <= NOW_MS &&
-        Object.keys(more).length === 0,
-    );
-
-  it("never throws, whatever the text", () => {
+  it("whatever it is, it yields results of configured backends alone, none of the future, and never throws", () => {
+    const edges = fc.constantFrom(0, 99, 100, 999, 1_000, 60_001, NOW_MS, NOW_MS + 5_001, 2 ** 53, -1);
+    const value = fc.oneof({ weight: 8, arbitrary: edges }, fc.double(), fc.jsonValue({ maxDepth: 2 }));
+    const kind = fc.constantFrom(...RESULT_KINDS);
+    const shared = fc.record({
+      result: fc.record({ kind, status: value, tookMs: value, atMs: value }),
+      ejectionsMs: value,
+    });
+    const ids = config.backends.map(({ id }) => id);
+    const entry = fc.dictionary(fc.constantFrom(...ids, "z", "constructor", "toString"), fc.oneof(shared, value));
+    const text = fc.oneof({ weight: 4, arbitrary: entry.map((all) => JSON.stringify(all)) }, fc.json(), anyText);
     fc.assert(
-      fc.property(fc.oneof(anyText, fc.json()), (text) => isValid(parseEntry(text, config, NOW_MS), config)),
-      { numRuns: 1_000 },
+      fc.property(text, (any) => {
+        for (const [id, { result, ejectionsMs }] of parseEntry(any, config, NOW_MS)) {
+          expect(ids).toContain(id);
+          expect(Math.max(result.atMs, ...ejectionsMs)).toBeLessThanOrEqual(NOW_MS + 5_000);
+        }
+      }),
+      { numRuns: 500 },
     );
   });
+});
 
-  it("yields nothing but findings of configured backends, none in the future, whatever the JSON", () => {
-    const numbers = fc.constantFrom(
-      0,
-      1,
-      99,
-      100,
-      200,
-      999,
-      1_000,
-      60_000,
-      60_001,
-      NOW_MS,
-      NOW_MS + 1,
-      2 ** 53,
-      1e308,
-      -1,
-    );
-    const anything = fc.oneof({ weight: 8, arbitrary: numbers }, fc.double(), fc.jsonValue({ maxDepth: 2 }));
-    const near = fc.record(
-      { result: fc.constantFrom(...CHECK_RESULTS), status: anything, tookMs: anything, atMs: anything, more: anything },
-      { requiredKeys: ["result", "status", "tookMs", "atMs"] },
-    );
-    const ids = fc.constantFrom(...IDS, "z", "constructor", "toString");
-    const entries = fc.dictionary(ids, fc.oneof({ weight: 4, arbitrary: near }, anything));
-    let read = 0;
-    fc.assert(
-      fc.property(entries, (given) => {
-        const findings = parsed(given);
-        read += findings.size;
-        return isValid(findings, config);
-      }),
-      { numRuns: 1_000 },
-    );
-    expect(read, "Otherwise nothing was tried.").toBeGreaterThan(10);
+describe("the cache", () => {
+  const stub = (cache: Readonly<Record<string, unknown>>) => {
+    const open = vi.fn(async () => cache);
+    vi.stubGlobal("caches", { open });
+    return open;
+  };
+  const fails = () => Promise.reject(new Error("internal error"));
+
+  afterEach(() => {
+    vi.unstubAllGlobals();
+    vi.useRealTimers();
+  });
+
+  it("gives what another isolate has put there under the same name, for a day", async () => {
+    vi.useFakeTimers({ now: NOW_MS });
+    const kept = new Map<string, Response>();
+    const open = stub({
+      put: async (url: string, response: Response) => void kept.set(url, response),
+      match: async (url: string) => kept.get(url)?.clone(),
+    });
+    await writeEntry(config, health);
+    expect(await readEntry(config)).toEqual(SHARED);
+    expect([...kept.keys()]).toEqual([entryUrl(config)]);
+    expect(kept.get(entryUrl(config))?.headers.get("Cache-Control")).toBe("max-age=86400");
+    expect(new Set(open.mock.calls.flat())).toEqual(new Set(["aiostreams-load-balancer"]));
+  });
+
+  it.each<[string, unknown]>([
+    ["is absent", undefined],
+    ["cannot be opened", { open: fails }],
+    ["fails", { open: async () => ({ match: fails, put: fails }) }],
+    ["has no entry", { open: async () => ({ match: async () => undefined, put: fails }) }],
+    [
+      "throws",
+      {
+        open: () => {
+          throw new Error("no cache");
+        },
+      },
+    ],
+    [
+      "breaks halfway",
+      { open: async () => ({ match: async () => ({ headers: new Headers(), text: fails }), put: fails }) },
+    ],
+  ])("that %s gives nothing, and throws nothing", async (_, caches) => {
+    vi.stubGlobal("caches", caches);
+    expect(await readEntry(config)).toBeUndefined();
+    await expect(writeEntry(config, health)).resolves.toBeUndefined();
+  });
+
+  it("gives an entry of 64 KiB, and not a byte more, which it lets go unread", async () => {
+    const cancel = vi.fn();
+    const readOf = (length: number) => {
+      const body = new ReadableStream({ cancel, start: (controller) => controller.enqueue(new Uint8Array(1)) });
+      const isRead = length <= ENTRY_BYTES_MAX;
+      const headers = { "Content-Length": `${length}` };
+      stub({ match: async () => new Response(isRead ? ENTRY.padEnd(length) : body, { headers }) });
+      return readEntry(config);
+    };
+    expect((await readOf(64 * 1024))?.size).toBe(2);
+    expect(await readOf(64 * 1024 + 1)).toBeUndefined();
+    expect(cancel).toHaveBeenCalledOnce();
   });
 });

@@ -2,6 +2,10 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Subrequests } from "../../../src/health/subrequests.ts";
 
+const settled = async () => {
+  for (let i = 0; i < 5; i++) await Promise.resolve();
+};
+
 /** Subrequests that end when they are told to. */
 class Origin {
   readonly begun: number[] = [];
@@ -12,133 +16,111 @@ class Origin {
     return new Promise((resolve, reject) => this.#ends.set(n, (error) => (error ? reject(error) : resolve(n))));
   }
 
+  askAll(subrequests: Subrequests, count: number) {
+    return Array.from({ length: count }, (_, n) => subrequests.withConnection(() => this.ask(n)));
+  }
+
   async end(n: number, error?: Error): Promise<void> {
     this.#ends.get(n)?.(error);
     this.#ends.delete(n);
-    await settle();
+    await settled();
   }
 
-  get open(): number {
-    return this.#ends.size;
+  get open(): number[] {
+    return [...this.#ends.keys()];
   }
 }
 
-const settle = async () => {
-  for (let n = 0; n < 5; n++) await Promise.resolve();
-};
-
 describe("an invocation's subrequests", () => {
   it("are 50 in all, with those that are reserved for attempts", () => {
-    for (const attempts of [0, 1, 4, 11]) {
-      const subrequests = new Subrequests(attempts, 3);
-      let spent = attempts;
-      while (subrequests.spend(1)) spent++;
-      expect(spent).toBe(50);
-    }
+    for (const attempts of [0, 8, 22]) expect(new Subrequests(attempts).left).toBe(50 - attempts);
   });
 
-  it("are spent whole or not at all", () => {
-    const subrequests = new Subrequests(47, 3);
-    expect([subrequests.spend(2), subrequests.spend(2), subrequests.spend(1), subrequests.spend(1)]).toEqual([
-      true,
-      false,
-      true,
-      false,
-    ]);
-  });
-
-  it("never are more than 50, in whatever portions they are spent", () => {
-    fc.assert(
-      fc.property(fc.nat(11), fc.array(fc.integer({ min: 1, max: 7 })), (attempts, portions) => {
-        const subrequests = new Subrequests(attempts, 3);
-        let spent = attempts;
-        for (const count of portions) {
-          const fits = spent + count <= 50;
-          expect(subrequests.spend(count)).toBe(fits);
-          if (fits) spent += count;
-        }
-      }),
-    );
+  it("are reserved whole or not at all, and given back", () => {
+    const subrequests = new Subrequests(47);
+    expect([2, 2, 1, 1].map((count) => subrequests.tryReserve(count))).toEqual([true, false, true, false]);
+    subrequests.refund(2);
+    expect([subrequests.left, subrequests.tryReserve(2), subrequests.left]).toEqual([2, true, 0]);
   });
 });
 
 describe("an invocation's connections", () => {
-  const askAll = (subrequests: Subrequests, origin: Origin, count: number) =>
-    Array.from({ length: count }, (_, n) => subrequests.connected(() => origin.ask(n)));
-
-  it.each([0, 1, 3])("are six that wait, with %d that are reserved for attempts", async (reserved) => {
+  it.each([
+    [0, 5],
+    [1, 4],
+    [2, 3],
+    [3, 2],
+    [4, 2],
+  ])("leave one of six for the next attempt, and two for checks and cache: with %i attempts %i", (attempts, open) => {
     const origin = new Origin();
-    askAll(new Subrequests(4, reserved), origin, 10);
-    await settle();
-    expect(origin.open).toBe(6 - reserved);
+    const subrequests = new Subrequests(8);
+    subrequests.attempts = attempts;
+    origin.askAll(subrequests, 10);
+    expect(origin.open).toHaveLength(open);
   });
 
-  it("are taken at once where one is free", () => {
+  it("go to those that wait in their order, as attempts and others end", async () => {
     const origin = new Origin();
-    askAll(new Subrequests(4, 3), origin, 3);
+    const subrequests = new Subrequests(8);
+    subrequests.attempts = 4;
+    origin.askAll(subrequests, 7);
+    expect(origin.begun).toEqual([0, 1]);
+    subrequests.attempts = 2;
+    await settled();
     expect(origin.begun).toEqual([0, 1, 2]);
-  });
-
-  it("are taken in the order in which they were asked for", async () => {
-    const origin = new Origin();
-    askAll(new Subrequests(4, 3), origin, 7);
     await origin.end(1);
-    await origin.end(0);
-    await origin.end(3);
+    expect(origin.begun).toEqual([0, 1, 2, 3]);
+    subrequests.attempts = 0;
+    await settled();
     expect(origin.begun).toEqual([0, 1, 2, 3, 4, 5]);
   });
 
-  it("give back what the subrequest gave", async () => {
+  it("that checks and cache hold beyond their two count as taken from the attempts", () => {
     const origin = new Origin();
-    const [asked] = askAll(new Subrequests(4, 3), origin, 1);
+    const subrequests = new Subrequests(8);
+    subrequests.attempts = 1;
+    origin.askAll(subrequests, 2);
+    expect(subrequests.unsettled).toBe(1);
+    origin.askAll(subrequests, 2);
+    expect(subrequests.unsettled).toBe(3);
+  });
+
+  it("give back what the subrequest gave, or its error, and are free again", async () => {
+    const origin = new Origin();
+    const subrequests = new Subrequests(8);
+    subrequests.attempts = 4;
+    const [first, second] = origin.askAll(subrequests, 4);
+    const failed = expect(second).rejects.toThrow("broken");
     await origin.end(0);
-    expect(await asked).toBe(0);
-  });
-
-  it("are free again after an error, which its owner gets", async () => {
-    const origin = new Origin();
-    const [first] = askAll(new Subrequests(4, 5), origin, 2);
-    const failed = expect(first).rejects.toThrow("broken");
-    await origin.end(0, new Error("broken"));
+    await origin.end(1, new Error("broken"));
+    expect(await first).toBe(0);
     await failed;
-    expect(origin.begun).toEqual([0, 1]);
+    expect(origin.begun).toEqual([0, 1, 2, 3]);
   });
 
-  it("are free again after an error that is thrown at once", async () => {
-    const origin = new Origin();
-    const subrequests = new Subrequests(4, 5);
-    const broken = subrequests.connected(() => {
-      throw new Error("broken");
-    });
-    await expect(broken).rejects.toThrow("broken");
-    askAll(subrequests, origin, 1);
-    expect(origin.open).toBe(1);
-  });
-
-  it("never are more than six, and none is lost, in whatever order the subrequests come and end", async () => {
-    const steps = fc.array(fc.record({ asks: fc.nat(4), ends: fc.nat(4), pick: fc.nat(), fails: fc.boolean() }));
+  it("never are more than six, and none is lost, in whatever order attempts and others begin and end", async () => {
+    const step = fc.record({ asks: fc.nat(4), ends: fc.nat(4), pick: fc.nat(), attempt: fc.constantFrom(-1, 0, 1, 1) });
     await fc.assert(
-      fc.asyncProperty(fc.integer({ min: 0, max: 3 }), steps, async (reserved, order) => {
+      fc.asyncProperty(fc.array(step), async (steps) => {
         const origin = new Origin();
-        const subrequests = new Subrequests(4, reserved);
-        const running = new Set<number>();
+        const subrequests = new Subrequests(8);
+        let attempts = 0;
         let asked = 0;
-        let ended = 0;
-        for (const { asks, ends, pick, fails } of order) {
-          for (let count = 0; count < asks; count++) {
+        for (const { asks, ends, pick, attempt } of steps) {
+          // A request begins an attempt only while fewer than four connections are unsettled.
+          if (attempt < 0 || subrequests.unsettled < 4) attempts = Math.max(0, attempts + attempt);
+          subrequests.attempts = attempts;
+          for (let i = 0; i < asks; i++) {
             const n = asked++;
-            const ask = () => {
-              running.add(n);
-              return origin.ask(n);
-            };
-            subrequests.connected(ask).catch(() => {});
+            subrequests.withConnection(() => origin.ask(n)).catch(() => {});
           }
-          for (let count = 0; count < ends && running.size > 0; count++, ended++) {
-            const n = [...running][pick % running.size] ?? 0;
-            running.delete(n);
-            await origin.end(n, fails ? new Error("broken") : undefined);
+          for (let i = 0; i < ends && origin.open.length > 0; i++) {
+            await origin.end(origin.open[pick % origin.open.length] ?? 0, i % 2 ? new Error("broken") : undefined);
           }
-          expect(running.size).toBe(Math.min(6 - reserved, asked - ended));
+          await settled();
+          expect(origin.open.length + attempts).toBeLessThanOrEqual(6);
+          const isWaiting = asked > origin.begun.length;
+          if (isWaiting) expect(origin.open.length).toBeGreaterThanOrEqual(Math.max(2, 5 - attempts));
         }
         expect(origin.begun).toEqual(origin.begun.map((_, n) => n));
       }),

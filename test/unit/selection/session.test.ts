@@ -1,146 +1,138 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { Backend } from "../../../src/config.ts";
-import { beginCheck, healthOf, newHealth, outdone, takeFinding } from "../../../src/health/findings.ts";
-import { clientOf, movesSession, readCookie, sessionCookie } from "../../../src/selection/session.ts";
-import { found } from "../health/given.ts";
+import {
+  beginCheck,
+  type CheckResult,
+  eject,
+  healthOf,
+  newHealth,
+  takeResult,
+} from "../../../src/health/health-state.ts";
+import { clientOf, sessionCookie, shouldSetCookie } from "../../../src/selection/session.ts";
 import { anyText, backendOf, configWith } from "../sample.ts";
 
 const config = configWith({ BACKEND_D: "d.example.net backup", BACKEND_E: "e.example.net backup" });
-const [a, b, d, e] = ["a", "b", "d", "e"].map((id) => backendOf(config, id)) as [Backend, Backend, Backend, Backend];
-const loose = configWith({ STICKY_SESSIONS: false });
+const backend = (id: string) => backendOf(config, id);
 
-describe("the session cookie in a request", () => {
+describe("the sticky backend", () => {
+  const stickyOf = (cookie: string, vars = {}) =>
+    clientOf(new Headers({ Cookie: cookie }), configWith({ SESSION_COOKIE_NAME: "my.lb", ...vars })).stickyBackend?.id;
+
   it.each([
-    ["is found among others", "a=1; my.lb=duck; z=2", "duck"],
-    ["is found with blanks around it, or none", "a=1;my.lb = duck ;z", "duck"],
-    ["is taken for text, not for a pattern", "myxlb=cf", undefined],
-    ["is not another cookie's end", "notmy.lb=cf", undefined],
-    ["is not another cookie's beginning", "my.lb2=cf", undefined],
-    ["is not another cookie's value", "a=my.lb=cf", undefined],
-    ["is told from one in upper case", "MY.LB=cf", undefined],
-    ["is the first of two", "my.lb=cf; my.lb=duck", "cf"],
-    ["is not a name without a value", "my.lb; a=1", undefined],
-    ["may be empty", "my.lb=", ""],
-    ["is not decoded", "my.lb=%E0%A4%A", "%E0%A4%A"],
-    ["keeps its quotes and its equals signs", 'my.lb="a=b"', '"a=b"'],
-  ])("%s: %s", (_, header, value) => {
-    expect(readCookie(header, "my.lb")).toBe(value);
+    ["is found among other cookies", "x=1; my.lb=b; z=2", "b"],
+    ["is found with blanks around it, or none", "x=1;my.lb = b ;z", "b"],
+    ["is not named by a name that is like a pattern", "myxlb=b", undefined],
+    ["is not named by another cookie's end", "notmy.lb=b", undefined],
+    ["is not named by another cookie's beginning", "my.lb2=b", undefined],
+    ["is not named by another cookie's value", "x=my.lb=b", undefined],
+    ["is not named by a name in upper case", "MY.LB=b", undefined],
+    ["is the first of two", "my.lb=b; my.lb=a", "b"],
+    ["is the first that names a backend", "my.lb=gone; my.lb; my.lb=b; my.lb=a", "b"],
+    ["is none where the cookie has no value", "my.lb; x=1", undefined],
+    ["is none where the value is empty", "my.lb=", undefined],
+    ["is none where the value is unknown", "my.lb=z", undefined],
+    ["is none where the value is in upper case", "my.lb=B", undefined],
+    ["is none where the value is a host", "my.lb=b.example.net", undefined],
+    ["is none where the value is encoded", "my.lb=%62", undefined],
+    ["is none where the value is quoted", 'my.lb="b"', undefined],
+    ["is none where the value is a name of JavaScript's", "my.lb=__proto__", undefined],
+  ])("%s: %s", (_, cookie, id) => {
+    expect(stickyOf(cookie)).toBe(id);
   });
 
-  it("is found with any value that may stand in a cookie, wherever it stands", () => {
+  it("is none where sessions are not sticky", () => {
+    expect(stickyOf("my.lb=b", { STICKY_SESSIONS: false })).toBeUndefined();
+  });
+
+  it("is found wherever it stands, among any other cookies", () => {
     const octets = fc.string({ unit: fc.constantFrom(..."!#$%&'()*+-./0123456789:<=>?@ABCabc[]^_`{|}~") });
     const others = fc.array(octets.map((value) => `other=${value}`));
     fc.assert(
-      fc.property(others, octets, others, (before, value, after) => {
-        return readCookie([...before, `lb=${value}`, ...after].join("; "), "lb") === value;
-      }),
+      fc.property(others, others, (before, after) => stickyOf([...before, "my.lb=b", ...after].join("; ")) === "b"),
     );
   });
 
-  it("never throws and is never invented, whatever the header holds", () => {
-    fc.assert(
-      fc.property(anyText, (header) => {
-        const value = readCookie(header, "lb");
-        return value === undefined || header.includes(value);
-      }),
-      { numRuns: 1_000 },
-    );
+  it("never throws and is never invented, whatever the cookies hold", () => {
+    const header = anyText.map((text) => text.replace(/[^\t -~]/g, ";"));
+    fc.assert(fc.property(header, (text) => text.includes("my.lb=") || stickyOf(text) === undefined));
   });
 });
 
-describe("a client", () => {
-  const clientWith = (headers: Record<string, string>, settings = config) => clientOf(new Headers(headers), settings);
-
-  it("is bound to the backend that its cookie names", () => {
-    expect(clientWith({ Cookie: "x=1; aiostreams_backend=b" }).bound).toBe(b);
-  });
-
-  it.each(["z", "B", "b.example.net", "", "__proto__", "b b"])(
-    "is bound to nobody by an unknown value: %j",
-    (value) => {
-      expect(clientWith({ Cookie: `aiostreams_backend=${value}` }).bound).toBeUndefined();
-    },
-  );
-
-  it("is bound by the cookie of the configured name only", () => {
-    const named = configWith({ SESSION_COOKIE_NAME: "lb" });
-    expect(clientWith({ Cookie: "aiostreams_backend=b; lb=a" }, named).bound?.id).toBe("a");
-  });
-
-  it("is bound to nobody where sessions are not sticky", () => {
-    expect(clientWith({ Cookie: "aiostreams_backend=b" }, loose).bound).toBeUndefined();
-  });
-
-  it("has the address that Cloudflare vouches for, and no other", () => {
-    const forged = { "X-Forwarded-For": "203.0.113.1", "X-Real-IP": "203.0.113.1", "X-Client-IP": "203.0.113.1" };
-    expect(clientWith({ ...forged, "CF-Connecting-IP": "192.0.2.1" }).ip).toBe("192.0.2.1");
-    expect(clientWith(forged).ip).toBe("");
-  });
+it("the client's address is the one that Cloudflare vouches for, and no other", () => {
+  const forged = { "X-Forwarded-For": "203.0.113.1", "X-Real-IP": "203.0.113.1", "X-Client-IP": "203.0.113.1" };
+  expect(clientOf(new Headers({ ...forged, "CF-Connecting-IP": "192.0.2.1" }), config).ip).toBe("192.0.2.1");
+  expect(clientOf(new Headers(forged), config).ip).toBe("");
 });
 
-it("binds for the whole site, out of the reach of scripts, over HTTPS only", () => {
+it("the session cookie binds for the whole site, out of the reach of scripts, over HTTPS only", () => {
   const settings = configWith({ SESSION_COOKIE_NAME: "lb", SESSION_COOKIE_TTL: 60 });
-  expect(sessionCookie(b, settings)).toBe("lb=b; Path=/; HttpOnly; Secure; SameSite=Lax; Max-Age=60");
+  expect(sessionCookie(backend("b"), settings)).toBe("lb=b; Path=/; HttpOnly; Secure; SameSite=Lax; Max-Age=60");
 });
 
-describe("an answer below 500", () => {
-  const health = (...down: Backend[]) => {
-    const known = newHealth(0);
-    for (const { id } of down) takeFinding(healthOf(known, id), found("bad status", 1_000), 1_000, false);
-    return known;
+describe("the session cookie is set", () => {
+  const NOW_MS = 1_000_000;
+
+  /** What may be known of a backend. */
+  type State = "down" | "down for 59.999 s" | "down for a minute" | "suspect" | "failing users";
+
+  const result = (kind: CheckResult["kind"], ageMs: number) => {
+    return { kind, status: null, tookMs: 5, atMs: NOW_MS - ageMs };
   };
-  const moves = (bound: Backend | undefined, backend: Backend, known = health(), settings = config) =>
-    movesSession({ bound, ip: "" }, backend, settings, known);
 
-  it("binds a client that has no session", () => {
-    expect(moves(undefined, a)).toBe(true);
+  function healthWith(states: Readonly<Record<string, State>>) {
+    const health = newHealth(0, 0);
+    for (const [id, state] of Object.entries(states)) {
+      const known = healthOf(health, id);
+      if (state === "suspect") beginCheck(known, NOW_MS - 1_000, 5_000);
+      else if (state === "failing users") {
+        takeResult(known, result("good", 5), NOW_MS, 30_000);
+        eject(known, "consecutive failures", NOW_MS, NOW_MS, 30_000);
+      } else {
+        const ageMs = { down: 5, "down for 59.999 s": 59_999, "down for a minute": 60_000 }[state];
+        takeResult(known, result("bad status", ageMs), NOW_MS - ageMs, 30_000);
+      }
+    }
+    return health;
+  }
+
+  const allDown = { a: "down", b: "down", c: "down" } as const;
+
+  it.each<[string, string | undefined, string, Record<string, State>, boolean]>([
+    ["for a client that has none", undefined, "a", {}, true],
+    ["not by its own backend", "a", "a", {}, false],
+    ["not by its own backend that is down", "a", "a", { a: "down" }, false],
+    ["not while its backend is up: one failed request rebinds no client", "a", "b", {}, false],
+    ["not while its backend is suspect", "a", "b", { a: "suspect" }, false],
+    ["when its backend is down", "a", "b", { a: "down" }, true],
+    ["when its backend is down by a check of the last minute", "a", "b", { a: "down for 59.999 s" }, true],
+    ["not by an older check", "a", "b", { a: "down for a minute" }, false],
+    ["not when its backend is down for its failures, by no check", "a", "b", { a: "failing users" }, false],
+    ["not while no backend is up", undefined, "a", { ...allDown, d: "down", e: "down" }, false],
+    [
+      "not while every backend is suspect or down",
+      undefined,
+      "a",
+      { a: "suspect", b: "down", c: "down", d: "down", e: "down" },
+      false,
+    ],
+    ["by one that is down, while another is up", undefined, "a", { a: "down" }, true],
+    ["from a backup as soon as one primary is up", "d", "a", { b: "down", c: "down" }, true],
+    ["to a backup while every primary is down", undefined, "d", allDown, true],
+    ["to a backup from a backend that is down, while every primary is", "a", "d", allDown, true],
+    ["not to a backup while a primary is up", undefined, "d", { a: "down", b: "down" }, false],
+    ["not to a backup while a primary is suspect", undefined, "d", { a: "down", b: "down", c: "suspect" }, false],
+    ["not from one backup to another", "d", "e", allDown, false],
+    ["from a backup that is down to another", "d", "e", { ...allDown, d: "down" }, true],
+    ["not from a backup to a primary that is down", "d", "a", allDown, false],
+  ])("or not: %s", (_, sticky, by, states, isSet) => {
+    const client = { stickyBackend: sticky === undefined ? undefined : backend(sticky), ip: "" };
+    expect(shouldSetCookie(client, backend(by), config, healthWith(states), NOW_MS)).toBe(isSet);
   });
 
-  it("moves nobody whose own backend answered", () => {
-    expect(moves(a, a)).toBe(false);
-    expect(moves(a, a, health(a))).toBe(false);
-  });
-
-  it("moves nobody whose backend is up: one failed request rebinds nobody", () => {
-    expect(moves(a, b)).toBe(false);
-    expect(moves(a, b, health(b))).toBe(false);
-  });
-
-  it("moves nobody whose backend is only suspect", () => {
-    const known = health();
-    beginCheck(healthOf(known, "a"), 0, 10 ** 12);
-    expect(moves(a, b, known)).toBe(false);
-  });
-
-  it("moves a client whose backend is down", () => {
-    expect(moves(a, b, health(a))).toBe(true);
-  });
-
-  it("moves a client whose backend is out for its failures", () => {
-    const known = health();
-    for (const client of "vwxyz") outdone(healthOf(known, "a"), client, 1_000, 1_000, 30_000);
-    expect(moves(a, b, known)).toBe(true);
-  });
-
-  it("gives a client back from a backup as soon as any other backend is up", () => {
-    expect(moves(d, a)).toBe(true);
-    expect(moves(d, a, health(b, backendOf(config, "c")))).toBe(true);
-  });
-
-  const primaries = ["a", "b", "c"].map((id) => backendOf(config, id));
-
-  it("leaves a client with its backup while no other backend is up", () => {
-    expect(moves(d, e, health(...primaries))).toBe(false);
-    expect(moves(d, a, health(...primaries))).toBe(false);
-  });
-
-  it("moves a client from a backup that is down", () => {
-    expect(moves(d, e, health(...primaries, d))).toBe(true);
-  });
-
-  it("moves nobody where sessions are not sticky", () => {
-    expect(moves(undefined, a, health(), loose)).toBe(false);
-    expect(moves(a, b, health(a), loose)).toBe(false);
+  it("for no client where sessions are not sticky", () => {
+    const { backends } = config;
+    const client = { stickyBackend: undefined, ip: "" };
+    const loose = { backends, stickySessions: false };
+    expect(shouldSetCookie(client, backend("a"), loose, healthWith({}), NOW_MS)).toBe(false);
   });
 });

@@ -1,122 +1,62 @@
-import { afterEach, describe, expect, it, vi } from "vitest";
+import { afterEach, expect, it, vi } from "vitest";
 import { parseConfig } from "../../../src/config.ts";
 import worker from "../../../src/index.ts";
-import type { Served } from "../../../src/proxy/exchange.ts";
-import { coloOf, recordMetrics } from "../../../src/status/metrics.ts";
+import type { ProxyResult } from "../../../src/proxy/forward.ts";
+import { recordMetrics } from "../../../src/status/metrics.ts";
 
 const VARS = {
   PRIMARY_DOMAIN: "aiostreams.example.com",
   BACKEND_CF: "cf.example.net",
-  BACKEND_DUCK: "duck.example.net",
-  BACKEND_HOME: "home.example.net backup",
+  BACKEND_DUCK: "duck.example.net backup",
 };
-const [cf, duck, home] = parseConfig(VARS).backends;
+const [cf, duck] = parseConfig(VARS).backends;
+const OK = { response: undefined, status: 206, backend: cf, first: cf, attempts: 1, kind: "success", isBinding: true };
 
-const from = (colo?: unknown, method = "GET") =>
-  new Request("https://aiostreams.example.com/stremio/s3cr3t", { method, cf: { colo } as CfProperties });
+const from = (colo?: unknown) =>
+  new Request("https://aiostreams.example.com/stremio/s3cr3t", { cf: { colo } as CfProperties });
 
-function pointOf(served: Omit<Served, "response">, status: number, request = from("FRA")) {
+function pointOf(result: Partial<ProxyResult>, colo: unknown = "FRA") {
   const writeDataPoint = vi.fn();
-  recordMetrics({ writeDataPoint }, request, { response: new Response(null, { status }), ...served }, 42);
-  expect(writeDataPoint.mock.calls.length).toBeLessThanOrEqual(1);
+  recordMetrics({ writeDataPoint }, from(colo), { ...OK, ...result } as ProxyResult, 42);
   return writeDataPoint.mock.calls[0]?.[0];
 }
 
-describe("the data point of a request", () => {
-  it("names the backend that answered, how, and how long its headers took", () => {
-    expect(pointOf({ backend: cf, first: cf, attempts: 1 }, 206)).toEqual({
-      indexes: ["cf"],
-      blobs: ["ok", "cf", "GET", "2xx", "FRA", "primary"],
-      doubles: [42, 1],
-    });
-  });
+afterEach(() => vi.unstubAllGlobals());
 
-  it("is ok when the same backend answered at a second attempt", () => {
-    expect(pointOf({ backend: cf, first: cf, attempts: 2 }, 404)).toMatchObject({
-      blobs: ["ok", "cf", "GET", "4xx", "FRA", "primary"],
-      doubles: [42, 2],
-    });
-  });
+it.each<[string, Partial<ProxyResult>, string[]]>([
+  ["of the backend that was asked first", {}, ["cf", "ok", "cf", "2xx", "primary"]],
+  ["of the same one, asked once more", { attempts: 2 }, ["cf", "ok", "cf", "2xx", "primary"]],
+  ["that was doubtful", { kind: "doubtful", status: 404 }, ["cf", "ok", "cf", "4xx", "primary"]],
+  ["of another one", { backend: duck, attempts: 2 }, ["duck", "failover", "cf", "2xx", "backup"]],
+  ["that failed", { backend: duck, kind: "failed", status: 404 }, ["duck", "exhausted", "cf", "4xx", "backup"]],
+  ["of none", { backend: undefined, kind: "failed", status: 502 }, ["cf", "exhausted", "cf", "5xx", "primary"]],
+])("the data point of an answer %s has its columns", (_, result, [id, outcome, first, status, role]) => {
+  const blobs = [outcome, first, "GET", status, "FRA", role];
+  expect(pointOf(result)).toEqual({ indexes: [id], blobs, doubles: [42, result.attempts ?? 1] });
+});
 
-  it("is a failover when another backend answered than was asked first", () => {
-    expect(pointOf({ backend: duck, first: cf, attempts: 2 }, 200, from("AMS", "POST"))).toEqual({
-      indexes: ["duck"],
-      blobs: ["failover", "cf", "POST", "2xx", "AMS", "primary"],
-      doubles: [42, 2],
-    });
-  });
-
-  it("is exhausted when no backend answered below 500, whoever's answer the client got", () => {
-    expect(pointOf({ backend: duck, first: cf, attempts: 2 }, 503)).toMatchObject({
-      indexes: ["duck"],
-      blobs: ["exhausted", "cf", "GET", "5xx", "FRA", "primary"],
-    });
-    expect(pointOf({ backend: undefined, first: cf, attempts: 2 }, 502)).toMatchObject({
-      indexes: ["cf"],
-      blobs: ["exhausted", "cf", "GET", "5xx", "FRA", "primary"],
-    });
-  });
-
-  it("tells whether a backup answered", () => {
-    expect(pointOf({ backend: home, first: cf, attempts: 2 }, 200)).toMatchObject({
-      indexes: ["home"],
-      blobs: ["failover", "cf", "GET", "2xx", "FRA", "backup"],
-    });
-  });
-
-  it("is not written when no backend was asked", () => {
-    expect(pointOf({ backend: undefined, first: undefined, attempts: 0 }, 400)).toBeUndefined();
-  });
-
-  it("holds nothing of the path, and no host", () => {
-    expect(JSON.stringify(pointOf({ backend: cf, first: cf, attempts: 1 }, 200))).not.toMatch(/s3cr3t|example/);
-  });
+it("no data point is written when no backend was asked, and a data centre that is not known is empty", () => {
+  expect(pointOf({ backend: undefined, first: undefined, attempts: 0, status: 400, kind: "failed" })).toBeUndefined();
+  expect(pointOf({}, 5).blobs[4]).toBe("");
 });
 
 it("a metric that cannot be written harms no request", () => {
-  const served = { response: new Response(), backend: cf, first: cf, attempts: 1 };
-  const broken = {
-    writeDataPoint() {
-      throw new TypeError("too large");
-    },
-  };
-  expect(() => recordMetrics(broken, from("FRA"), served, 1)).not.toThrow();
-  expect(() => recordMetrics("a variable" as unknown as AnalyticsEngineDataset, from("FRA"), served, 1)).not.toThrow();
+  const broken = vi.fn(() => {
+    throw new TypeError("too large");
+  });
+  for (const dataset of [{ writeDataPoint: broken }, "a variable" as unknown as AnalyticsEngineDataset]) {
+    expect(() => recordMetrics(dataset, from(), OK as ProxyResult, 1)).not.toThrow();
+  }
 });
 
-it.each([
-  ["FRA", "FRA"],
-  [undefined, ""],
-  [5, ""],
-])("the data centre %j is read as %j", (colo, expected) => {
-  expect(coloOf(from(colo))).toBe(expected);
-});
-
-describe("the Worker", () => {
-  afterEach(() => vi.unstubAllGlobals());
-
-  const statusWith = async (env: Record<string, unknown>) => {
+it.each([{ writeDataPoint: vi.fn() }, undefined])(
+  "the Worker writes where there is a binding (%#)",
+  async (METRICS) => {
     vi.stubGlobal("fetch", async () => new Response("film"));
     const ctx = { waitUntil() {} } as unknown as ExecutionContext;
-    const fetched = worker.fetch(from("FRA") as Parameters<typeof worker.fetch>[0], { ...VARS, ...env }, ctx);
-    return (await fetched).status;
-  };
-
-  it("writes one data point for a request that it proxied", async () => {
-    const writeDataPoint = vi.fn();
-    expect(await statusWith({ METRICS: { writeDataPoint } })).toBe(200);
-    expect(writeDataPoint.mock.calls).toEqual([
-      [
-        {
-          indexes: [expect.any(String)],
-          blobs: ["ok", expect.any(String), "GET", "2xx", "FRA", "primary"],
-          doubles: [expect.any(Number), 1],
-        },
-      ],
-    ]);
-  });
-
-  it("serves without the binding", async () => {
-    expect(await statusWith({})).toBe(200);
-  });
-});
+    const request = from("FRA") as Parameters<typeof worker.fetch>[0];
+    expect((await worker.fetch(request, { ...VARS, ...(METRICS && { METRICS }) }, ctx)).status).toBe(200);
+    expect(METRICS?.writeDataPoint.mock.calls.length).toBe(METRICS && 1);
+    expect(JSON.stringify(METRICS?.writeDataPoint.mock.calls) ?? "").not.toMatch(/s3cr3t|example/);
+  },
+);

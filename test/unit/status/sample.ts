@@ -1,23 +1,56 @@
-import type { BackendSnapshot } from "../../../src/status/facts.ts";
+import { parseConfig } from "../../../src/config.ts";
+import { newCounters } from "../../../src/counters.ts";
+import { type CheckResult, healthOf, newHealth, takeResult } from "../../../src/health/health-state.ts";
+import type { Invocation } from "../../../src/health/monitor.ts";
+import type { BackendSnapshot } from "../../../src/status/types.ts";
 
-export const FINDING = { result: "good", status: 200, milliseconds: 24, ageSeconds: 0, isShared: false } as const;
+export const NOW_MS = 1_800_000_000_000;
+export const IDS = ["cf", "duck", "koyeb"];
+export const BACKUP = { BACKEND_DUCK: "duck.example.net backup" };
+export const DEAD = { kind: "no answer", status: null, tookMs: 3_000 } as const;
+export const RESULT = { kind: "good", status: 200, tookMs: 24, ageSeconds: 0, isShared: false } as const;
 
-/** The facts of a backend that is up and idle, but for those that are given. */
-export function backend(facts: Partial<BackendSnapshot> = {}): BackendSnapshot {
+export type Isolate = Pick<Invocation, "config" | "health" | "counters">;
+
+/** An isolate that has just begun, with three backends. */
+export function isolateWith(vars: Readonly<Record<string, unknown>> = {}): Isolate {
+  const backends = Object.fromEntries(IDS.map((id) => [`BACKEND_${id.toUpperCase()}`, `${id}.example.net`]));
+  const config = parseConfig({ PRIMARY_DOMAIN: "aiostreams.example.com", ...backends, ...vars });
+  return { config, health: newHealth(NOW_MS, 0), counters: newCounters(NOW_MS) };
+}
+
+/** Takes in the result of a check that was good and has just ended, but for what is given. */
+export function take(
+  { health, config }: Isolate,
+  id: string,
+  result: Partial<CheckResult> = {},
+  isShared = false,
+): void {
+  const whole: CheckResult = { kind: "good", status: 200, tookMs: 5, atMs: NOW_MS, ...result };
+  takeResult(healthOf(health, id), whole, whole.atMs, config.downTimeMs, isShared);
+}
+
+/** What is shown of a backend that is up and idle, but for the parts that are given. */
+export function backend(parts: Partial<BackendSnapshot> = {}): BackendSnapshot {
   return {
     id: "cf",
     state: "up",
+    worksAllTheSame: false,
     backup: null,
     weight: 1,
     sinceSeconds: 90,
     ejectedFor: null,
     nextCheckSeconds: null,
-    finding: FINDING,
+    result: RESULT,
     isBeingChecked: false,
     lastFailure: null,
     requests: 0,
     failures: 0,
     minutes: Array(60).fill({ requests: 0, failures: 0 }),
-    ...facts,
+    ...parts,
   };
+}
+
+export function downBackend(parts: Partial<BackendSnapshot> = {}): BackendSnapshot {
+  return backend({ state: "down", ejectedFor: "check: no answer", nextCheckSeconds: 18, ...parts });
 }

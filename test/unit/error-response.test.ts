@@ -1,0 +1,57 @@
+import { describe, expect, it } from "vitest";
+import { errorResponse } from "../../src/error-response.ts";
+
+const BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8";
+const HOSTILE = `</title><script>"&'`;
+
+describe("an answer of the Worker's own", () => {
+  it("is short, is not kept, and a web player on another site may read it", async () => {
+    const answer = errorResponse(421, "no", null);
+    expect(Object.fromEntries(answer.headers)).toEqual({
+      "access-control-allow-origin": "*",
+      "cache-control": "no-store",
+      "content-type": "text/plain; charset=utf-8",
+      vary: "Accept",
+    });
+    expect([answer.status, await answer.text()]).toEqual([421, "no\n"]);
+  });
+
+  it.each([
+    ["text/plain; charset=utf-8", null],
+    ["text/plain; charset=utf-8", ""],
+    ["text/plain; charset=utf-8", "*/*"],
+    ["application/json", "application/json"],
+    ["application/json", "application/json, */*"],
+    ["text/html; charset=utf-8", BROWSER],
+    ["text/html; charset=utf-8", "text/html, application/json"],
+  ])("is %s where a client accepts %j", (type, accept) => {
+    expect(errorResponse(502, "no", accept).headers.get("Content-Type")).toBe(type);
+  });
+
+  it("is an error in JSON", async () => {
+    expect(await errorResponse(502, HOSTILE, "application/json").json()).toEqual({ error: HOSTILE });
+  });
+
+  it("is escaped in a page", async () => {
+    const page = await errorResponse(500, HOSTILE, BROWSER).text();
+    expect(page).toContain(`&#60;/title&#62;&#60;script&#62;"&#38;'`);
+    expect(page).not.toContain("<script");
+  });
+
+  it.each([
+    [502, true],
+    [504, true],
+    [500, false],
+    [421, false],
+  ])("of a %d says when to ask again, and its page does so by itself: %j", async (status, isOutage) => {
+    const answer = errorResponse(status, "no", BROWSER);
+    const seconds = answer.headers.get("Retry-After");
+    expect(seconds !== null && Number(seconds) > 0).toBe(isOutage);
+    expect(/http-equiv="refresh" content="(\d+)"/.exec(await answer.text())?.[1] ?? null).toBe(seconds);
+  });
+
+  it("carries what belongs to it alone", () => {
+    const answer = errorResponse(301, "", null, { Location: "https://a.example/" });
+    expect(answer.headers.get("Location")).toBe("https://a.example/");
+  });
+});

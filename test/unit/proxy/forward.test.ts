@@ -1,0 +1,77 @@
+import { afterEach, expect, it, vi } from "vitest";
+import { healthOf, takeResult } from "../../../src/health/health-state.ts";
+import { SUBREQUESTS_MAX, Subrequests } from "../../../src/health/subrequests.ts";
+import { newHeldBodies } from "../../../src/proxy/body.ts";
+import { forward } from "../../../src/proxy/forward.ts";
+import { backendOf, configWith, invocationOf } from "../sample.ts";
+
+const config = configWith({ BACKEND_C: "", SHARE_HEALTH: false, HEALTH_CHECK_INTERVAL: 0 });
+
+function contextOf(request: Request) {
+  const { headers } = request;
+  const client = { ip: "192.0.2.1", stickyBackend: backendOf(config, "a") };
+  return { ...invocationOf(config), request, path: "/x", headers, isCacheable: false, body: null, client };
+}
+
+const get = (headers: Record<string, string> = {}) => new Request("https://aiostreams.example.com/", { headers });
+
+afterEach(() => {
+  vi.unstubAllGlobals();
+});
+
+it("a body that its client broke off is answered 400, reaches no backend and says nothing of one", async () => {
+  const sent = vi.fn();
+  vi.stubGlobal("fetch", sent);
+  const body = new ReadableStream({ type: "bytes", pull: (controller) => controller.error(new Error("gone")) });
+  const context = contextOf(new Request("https://aiostreams.example.com/", { method: "POST", body }));
+  const result = await forward(context, newHeldBodies());
+  expect(result).toMatchObject({ response: undefined, status: 400, attempts: 0, kind: "failed", isBinding: false });
+  expect([sent.mock.calls.length, context.health.backends.size, context.counters.requests]).toEqual([0, 0, 1]);
+});
+
+it("a WebSocket is a success, which is counted and binds its client", async () => {
+  const response = new Response(null, { status: 101, webSocket: new WebSocketPair()[0] });
+  vi.stubGlobal("fetch", async () => response);
+  const context = contextOf(get({ Upgrade: "websocket" }));
+  const result = await forward(context, newHeldBodies());
+  const a = backendOf(config, "a");
+  expect(result).toEqual({
+    response,
+    status: 101,
+    backend: a,
+    first: a,
+    attempts: 1,
+    kind: "success",
+    isBinding: true,
+  });
+  expect(context.counters.webSockets).toBe(1);
+});
+
+it("a doubtful answer is relayed as it is, with no check, where no subrequest is left for one", async () => {
+  vi.stubGlobal("fetch", async () => new Response("none", { status: 404 }));
+  const context = { ...contextOf(get()), subrequests: new Subrequests(SUBREQUESTS_MAX) };
+  const { status, kind, attempts, isBinding } = await forward(context, newHeldBodies());
+  expect({ status, kind, attempts, isBinding }).toEqual({
+    status: 404,
+    kind: "doubtful",
+    attempts: 1,
+    isBinding: false,
+  });
+  expect(healthOf(context.health, "a").isCheckRequested).toBe(false);
+});
+
+it("a last resort tries blindly at once where no subrequest is left for its checks", async () => {
+  vi.stubGlobal("fetch", async () => new Response("fine"));
+  const context = { ...contextOf(get()), subrequests: new Subrequests(SUBREQUESTS_MAX) };
+  const nowMs = Date.now();
+  const result = { kind: "network error", status: null, tookMs: 1, atMs: nowMs } as const;
+  for (const id of ["a", "b"]) takeResult(healthOf(context.health, id), result, nowMs, 30_000);
+  const { status, kind, attempts, isBinding } = await forward(context, newHeldBodies());
+  expect({ status, kind, attempts, isBinding }).toEqual({
+    status: 200,
+    kind: "success",
+    attempts: 1,
+    isBinding: false,
+  });
+  expect(healthOf(context.health, "b").isCheckRequested).toBe(false);
+});

@@ -1,0 +1,189 @@
+import { describe, expect, it } from "vitest";
+import {
+  always,
+  type Behaviour,
+  changing,
+  frozen,
+  refuses,
+  simulate,
+  simulated,
+  split,
+  status,
+  works,
+} from "./simulation.ts";
+
+simulated();
+
+const slow = (afterMs: number): Behaviour => split(works(afterMs), works());
+const hangs = split(frozen, works());
+
+describe("doubt", () => {
+  it("of HEAD, GET and GET of a playback within a second costs one check together, and no viewer 250 ms", async () => {
+    const playback: Behaviour = (asked) =>
+      asked.isCheck
+        ? works()(asked)
+        : asked.method === "HEAD"
+          ? { afterMs: 5, gives: status(405) }
+          : { afterMs: 5, gives: status(302, { Location: "https://debrid.example.org/film" }) };
+    const world = simulate({ a: playback, b: works(), c: works() }, { HEALTH_CHECK_INTERVAL: 0, SHARE_HEALTH: false });
+    const isolate = await world.isolate();
+    const answers = [];
+    for (const method of ["HEAD", "GET", "GET"]) {
+      answers.push(await isolate.ask("/playback", { cookie: "a", method }));
+      await world.pass(300);
+    }
+    expect(answers.map(({ status }) => status)).toEqual([405, 302, 302]);
+    expect(Math.max(...answers.map(({ tookMs }) => tookMs))).toBeLessThan(50);
+    expect(world.checksOf("a")).toBe(1);
+  });
+
+  it("relays a 404 at once where no other backend could be asked", async () => {
+    const world = simulate({ a: split(always(status(404)), frozen) });
+    const { status: code, tookMs } = await (await world.isolate()).ask("/x");
+    expect({ code, isAtOnce: tookMs < 50 }).toEqual({ code: 404, isAtOnce: true });
+  });
+
+  it("relays a 404 as it is when the check is late by a second", async () => {
+    const world = simulate({ a: split(always(status(404)), frozen), b: works() });
+    const { status: code, tookMs, cookie } = await (await world.isolate()).ask("/x", { ip: world.ipOf("a") });
+    expect({ code, cookie }).toEqual({ code: 404, cookie: undefined });
+    expect(tookMs).toBeLessThan(1_100);
+  });
+
+  it("carries out a POST once that a working application with a bad health route answers with a redirect", async () => {
+    const app = split(always(status(302, { Location: "https://elsewhere.example.org/" })), always(status(503)));
+    const world = simulate({ a: app, b: app });
+    const isolate = await world.isolate();
+    expect(await isolate.ask("/x", { method: "POST", body: "1", cookie: "a" })).toMatchObject({ status: 302 });
+    expect(world.asked).toHaveLength(1);
+  });
+
+  it("sends a request elsewhere whose redirect leads back to the very URL", async () => {
+    const loop: Behaviour = ({ isCheck, path }) => ({
+      afterMs: 5,
+      gives: isCheck ? status(301) : status(301, { Location: `https://a.example.net${path}` }),
+    });
+    const world = simulate({ a: loop, b: works() });
+    expect(await (await world.isolate()).ask("/x?y=1", { cookie: "a" })).toMatchObject({ text: "fine" });
+  });
+});
+
+describe("patience", () => {
+  it("does not end with a fallback: a suspect's 200 is better than a proxy's 503", async () => {
+    const world = simulate({
+      cf: split(always(status(503)), works()),
+      koyeb: split(works(), works(1_500)),
+      duck: frozen,
+    });
+    const isolate = await world.isolate();
+    await isolate.ask("/x", { cookie: "duck" });
+    await world.pass(40_000);
+    await isolate.ask("/x", { ip: world.ipOf("duck") });
+    await world.pass(1_200);
+    expect(await isolate.ask("/x", { cookie: "cf" })).toMatchObject({ status: 200, backend: "koyeb" });
+  });
+
+  it("ends with an honest 500 of a backend that is up: a second at most", async () => {
+    const world = simulate({ a: split(always(status(500)), works()), b: frozen, c: frozen });
+    const isolate = await world.isolate();
+    await isolate.ask("/x", { ip: world.ipOf("a") });
+    await world.pass(10_000);
+    const { status: code, tookMs } = await isolate.ask("/x", { ip: world.ipOf("a") });
+    expect({ code, isSoon: tookMs <= 1_100 }).toEqual({ code: 500, isSoon: true });
+  });
+});
+
+describe("once more", () => {
+  it("goes to the same backend first when a pooled connection was stale", async () => {
+    let asked = 0;
+    const stale: Behaviour = (request) => (!request.isCheck && ++asked === 1 ? refuses(request) : works()(request));
+    const world = simulate({ a: stale, b: works(), c: works() });
+    expect(await (await world.isolate()).ask("/x", { cookie: "a" })).toMatchObject({ status: 200, backend: "a" });
+  });
+
+  it("is outside MAX_RETRIES: two dead backends do not use up the turn of the third", async () => {
+    const world = simulate({ a: refuses, b: refuses, c: works() }, { MAX_RETRIES: 2 });
+    const answer = await (await world.isolate()).ask("/x", { ip: world.ipOf("ab") });
+    expect(answer).toMatchObject({ status: 200, backend: "c" });
+  });
+
+  it("never goes to a backend that a request may have crashed, a second after it was sent", async () => {
+    const world = simulate({ a: split(always("error", 1_500), works()), b: works() });
+    expect(await (await world.isolate()).ask("/x", { cookie: "a" })).toMatchObject({ status: 200, backend: "b" });
+    expect(world.askedOf("a")).toBe(1);
+  });
+});
+
+describe("waiting", () => {
+  it("for hosts that all sleep ends with the first one that wakes", async () => {
+    const world = simulate({ a: frozen, b: frozen, c: slow(6_000) });
+    world.set("c", always(status(200), 6_000));
+    const { status: code, atMs } = await (await world.isolate()).ask("/x", { ip: world.ipOf("ab") });
+    expect(code).toBe(200);
+    expect(atMs).toBeLessThan(9_000);
+  });
+
+  it.each([4_200, 8_400, 16_300])(
+    "ends within a second of the ejection of a backend that froze %i ms later",
+    async (ms) => {
+      const app = split(frozen, changing(works(), ms, frozen));
+      const world = simulate({ a: app, b: works(), c: works() });
+      const isolate = await world.isolate();
+      const answer = isolate.send("/x", { cookie: "a" });
+      // Another viewer's requests have the backend checked meanwhile.
+      for (let t = 0; t < ms + 1_000; t += 1_000) await world.pass(1_000);
+      const { status: code, atMs } = await world.until(answer);
+      const ejectedMs = world.events("ejected").length;
+      expect({ code, ejectedMs }).toEqual({ code: 200, ejectedMs: expect.any(Number) });
+      expect(atMs).toBeLessThan(Math.max(ms + 10_000, ms * 1.6));
+    },
+  );
+
+  it("for an honest answer of 50 s, by one viewer of a cold isolate, ends with its own backend's answer", async () => {
+    const world = simulate({ a: slow(50_000), b: works(), c: works() });
+    const { backend, tookMs } = await (await world.isolate()).ask("/x", { ip: world.ipOf("a") });
+    expect({ backend, tookMs }).toEqual({ backend: "a", tookMs: expect.closeTo(50_000, -2) });
+    expect(world.invocations[0]?.subrequests).toBeLessThanOrEqual(50);
+  });
+
+  it("is not for an application that hangs behind a good health route: the second try is answered", async () => {
+    const world = simulate({ a: hangs, b: works(), c: works() });
+    const isolate = await world.isolate();
+    void isolate.send("/x", { cookie: "a" });
+    await world.pass(8_000);
+    const { backend, tookMs } = await isolate.ask("/x", { cookie: "a" });
+    expect(backend).not.toBe("a");
+    expect(tookMs).toBeLessThan(8_000);
+  });
+
+  it("keeps to four fetches that wait for headers, of five backends", async () => {
+    const world = simulate({ a: frozen, b: frozen, c: frozen, d: frozen, e: works() }, { MAX_RETRIES: 10 });
+    const { status: code } = await (await world.isolate()).ask("/x", { ip: world.ipOf("abcd") });
+    expect(code).toBe(200);
+    expect(world.invocations[0]?.maxWaiting).toBeLessThanOrEqual(6);
+  });
+});
+
+describe("a cold isolate", () => {
+  it("asks elsewhere as soon as it has read that its data centre knows the backend to be frozen", async () => {
+    const world = simulate({ a: frozen, b: works(), c: works() });
+    const first = await world.isolate();
+    await first.ask("/x", { cookie: "a" });
+    await world.pass(5_000);
+    expect(world.events("ejected")).toHaveLength(1);
+    world.cacheDelayMs = 300;
+    const { backend, tookMs } = await (await world.isolate()).ask("/x", { cookie: "a" });
+    expect({ isElsewhere: backend !== "a", isSoon: tookMs < 400 }).toEqual({ isElsewhere: true, isSoon: true });
+  });
+
+  it("lets each of five requests at once wait for the shared results", async () => {
+    const world = simulate({ a: frozen, b: works(), c: works() });
+    await (await world.isolate()).ask("/x", { cookie: "a" });
+    await world.pass(5_000);
+    world.cacheDelayMs = 40;
+    const isolate = await world.isolate();
+    const answers = await Promise.all([1, 2, 3, 4, 5].map(() => world.until(isolate.send("/x", { cookie: "a" }))));
+    expect(Math.max(...answers.map(({ tookMs }) => tookMs))).toBeLessThan(100);
+    expect(world.askedOf("a")).toBe(1);
+  });
+});

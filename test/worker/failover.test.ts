@@ -1,0 +1,214 @@
+import { once } from "node:events";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { beforeEach, describe, expect, it } from "vitest";
+import { noise, pieces } from "../support/bytes.ts";
+import { boundTo, IDS, PATIENT, sharedLoadBalancer, startLoadBalancer } from "../support/fixture.ts";
+import { sha256 } from "../support/hashing.ts";
+import { head, rawConnection } from "../support/raw-http.ts";
+
+const LINGERING = join(import.meta.dirname, "lingering.js");
+
+const lb = sharedLoadBalancer({ ...PATIENT, BACKEND_DOWN_TIME: 0 }, { wrappers: [LINGERING] });
+beforeEach(async () => {
+  for (const id of IDS) await expect.poll(() => lb.isUp(id)).toBe(true);
+  for (const { seen } of lb.backends) seen.length = 0;
+});
+
+/** Has every backend do this with a user's request. */
+function onEvery(onRequest: (request: IncomingMessage, response: ServerResponse, id: string) => void): void {
+  for (const backend of lb.backends) {
+    backend.onRequest = (request, response) => onRequest(request, response, backend.id);
+  }
+}
+
+describe("a network error is answered by a failover, when a backend", () => {
+  it.each<[string, (socket: Socket) => void]>([
+    ["resets the connection", (socket) => socket.resetAndDestroy()],
+    ["closes the connection", (socket) => socket.end()],
+    ["answers no HTTP", (socket) => socket.end("no HTTP at all\r\n\r\n")],
+    ["breaks off its headers", (socket) => socket.end("HTTP/1.1 200 OK\r\nContent-Le")],
+  ])("%s", async (_, fail) => {
+    lb.cf.onRequest = ({ socket }) => fail(socket);
+    expect(await lb.servedBy(boundTo("cf"))).not.toBe("cf");
+  });
+
+  it("refuses connections, which ejects it", async () => {
+    await lb.cf.kill();
+    expect(await lb.servedBy(boundTo("cf"))).not.toBe("cf");
+    await expect.poll(() => lb.changes("cf").at(-1)).toBe("ejected");
+  });
+});
+
+describe("a failure", () => {
+  it("has its answer let go at once, where it can be no fallback", async () => {
+    const failed: Socket[] = [];
+    let answer = () => {};
+    onEvery(({ socket }, response) => {
+      if (failed.length === 2) answer = () => response.end("the third");
+      else {
+        failed.push(socket);
+        response.writeHead(521).write("a page that never ends");
+      }
+    });
+    const answered = lb.worker.fetch("/", boundTo("cf"));
+    await expect.poll(() => failed.map(({ destroyed }) => destroyed)).toEqual([true, true]);
+    answer();
+    expect(await answered).toMatchObject({ status: 200, text: "the third" });
+  });
+
+  it("has its answer let go as soon as another backend succeeds, although it could be a fallback", async () => {
+    const failed: Socket[] = [];
+    let finish = () => {};
+    onEvery(({ socket }, response) => {
+      if (failed.length === 2) {
+        response.write("it begins");
+        finish = () => response.end(" and ends");
+      } else {
+        failed.push(socket);
+        response.writeHead(503).write("a page that never ends");
+      }
+    });
+    const answer = await lb.worker.open("/", boundTo("cf"));
+    await expect.poll(() => failed.map(({ destroyed }) => destroyed)).toEqual([true, true]);
+    finish();
+    expect(await text(answer)).toBe("it begins and ends");
+  });
+
+  it("is relayed byte for byte as the fallback, where every backend fails", async () => {
+    const page = noise(1_000_000);
+    const asked: string[] = [];
+    onEvery((_, response, id) => {
+      asked.push(id);
+      response.writeHead(500, { "X-From": id }).end(page);
+    });
+    const { status, headers, body } = await lb.worker.fetch("/", boundTo("cf"));
+    expect([status, headers["x-from"], sha256(body)]).toEqual([500, asked.at(-1), sha256(page)]);
+    expect(asked.toSorted()).toEqual([...IDS]);
+  });
+});
+
+describe("an upload that its client breaks off while it streams", () => {
+  const half = noise(1_200_000);
+  it.each([
+    ["with a length", { "Content-Length": 3_000_000 }, half],
+    [
+      "chunked",
+      { "Transfer-Encoding": "chunked" },
+      Buffer.concat([Buffer.from(`${half.length.toString(16)}\r\n`), half]),
+    ],
+  ])(
+    "is no failure of its backend, which never takes it for whole, and the client is told: %s",
+    async (_, framing, sent) => {
+      // Backends of its own: the checks of another test would count as its.
+      await using own = await startLoadBalancer(PATIENT);
+      let received = 0;
+      const events: string[] = [];
+      own.cf.onRequest = (request) => {
+        for (const event of ["end", "close"]) request.on(event, () => events.push(event));
+        request
+          .on("error", () => {})
+          .on("data", ({ length }: Buffer) => {
+            received += length;
+          });
+      };
+      const headers = { ...framing, Cookie: "aiostreams_backend=cf" };
+      const socket = await rawConnection(own.worker, head("POST", "/upload", headers));
+      socket.write(sent);
+      await expect.poll(() => received).toBeGreaterThan(1_000_000);
+      const answered = once(socket, "data");
+      socket.end();
+      expect(String((await answered)[0])).toMatch(/^HTTP\/1.1 400 /);
+      await expect.poll(() => events).toEqual(["close"]);
+      expect([own.worker.log, own.cf.checks]).toEqual([[], 0]);
+    },
+  );
+});
+
+it.each([
+  ["with a length", {}],
+  ["chunked", { "Transfer-Encoding": "chunked" }],
+])(
+  "an upload that its backend breaks off while it streams is that backend's failure, each time: %s",
+  async (_, headers) => {
+    lb.cf.onRequest = ({ socket }) => void socket.resetAndDestroy();
+    const bytes = noise(1_200_000);
+    const statuses: number[] = [];
+    for (let i = 0; i < 20; i++) {
+      const body = "Transfer-Encoding" in headers ? pieces(bytes) : bytes;
+      statuses.push((await lb.worker.fetch("/upload", boundTo("cf", { method: "POST", body, headers }))).status);
+    }
+    expect(statuses).toEqual(Array(20).fill(502));
+  },
+);
+
+describe("once more", () => {
+  it("the same backend is asked when a pooled connection was stale, so that no session moves", async () => {
+    const pooled = new Set(lb.cf.connections);
+    let isStale = true;
+    lb.cf.onRequest = ({ socket }, response) => {
+      if (isStale && pooled.has(socket)) {
+        isStale = false;
+        socket.resetAndDestroy();
+      } else response.end("cf");
+    };
+    expect(await lb.worker.fetch("/", boundTo("cf"))).toMatchObject({ text: "cf", session: undefined });
+    expect(isStale).toBe(false);
+  });
+
+  it.each([
+    ["a GET may be carried out, so that it reaches each backend twice", {}, 2],
+    ["a POST may not, so that it reaches each backend once", { method: "POST", body: "a=1" }, 1],
+  ])("%s", async (_, options, times) => {
+    const asked: string[] = [];
+    onEvery((request, _response, id) => {
+      asked.push(id);
+      request.resume().on("end", () => request.socket.resetAndDestroy());
+    });
+    expect((await lb.worker.fetch("/", boundTo("cf", options))).status).toBe(502);
+    expect(asked.toSorted()).toEqual(IDS.flatMap((id) => Array(times).fill(id)));
+  });
+});
+
+describe("a doubtful answer", () => {
+  it("is relayed as it came once its backend is vouched for", async () => {
+    lb.cf.mode = { kind: "status", status: 404, health: { kind: "well" } };
+    expect(await lb.worker.fetch("/", boundTo("cf"))).toMatchObject({ status: 404, text: "cf says 404" });
+  });
+
+  it("of a platform whose application is gone is let go, and the request goes elsewhere", async () => {
+    let doubtful: Socket | undefined;
+    lb.cf.mode = { kind: "outage", answer: "404" };
+    lb.cf.onRequest = ({ socket }, response) => {
+      doubtful = socket;
+      response.writeHead(404).write("a page that never ends");
+    };
+    let finish = () => {};
+    for (const backend of [lb.duck, lb.koyeb]) {
+      backend.onRequest = (_, response) => {
+        response.write("it begins");
+        finish = () => response.end(" and ends");
+      };
+    }
+    // In an isolate of its own: a check that was good a moment ago would vouch for the answer.
+    const isolate = await lb.isolate();
+    const answer = await isolate.open("/", boundTo("cf"));
+    await expect.poll(() => doubtful?.destroyed).toBe(true);
+    finish();
+    expect([answer.statusCode, await text(answer)]).toEqual([200, "it begins and ends"]);
+    await expect.poll(() => lb.changes("cf", isolate)).toEqual(["ejected"]);
+  });
+});
+
+describe("last resort", () => {
+  it("finds the one backend that works again for every request, when all were found down", async () => {
+    await Promise.all(lb.backends.map((backend) => backend.kill()));
+    for (const id of IDS) expect((await lb.worker.fetch("/", boundTo(id))).status).toBe(502);
+    await expect.poll(() => IDS.map((id) => lb.changes(id).at(-1))).toEqual(IDS.map(() => "ejected"));
+    await lb.koyeb.start();
+    const served = await Promise.all(Array.from({ length: 20 }, (_, i) => lb.servedBy({ ip: `192.0.2.${i}` })));
+    expect(served).toEqual(Array(20).fill("koyeb"));
+  });
+});
