@@ -77,6 +77,8 @@ export interface BackendHealth {
 /** What the users' requests tell of one backend, for the rules in traffic.ts. */
 export interface Traffic {
   lastSuccessMs: number;
+  /** The last success that no platform could have given in place of the application. */
+  lastServedMs: number;
   lastFailureMs: number;
   hasFailedSinceSuccess: boolean;
   /** When the attempts were sent that have not ended since the last success: they wait, or their clients have left. */
@@ -132,6 +134,7 @@ export function healthOf(health: Health, id: string): BackendHealth {
       vouchedMs: new Map(),
       traffic: {
         lastSuccessMs: NEVER,
+        lastServedMs: NEVER,
         lastFailureMs: NEVER,
         hasFailedSinceSuccess: false,
         unansweredMs: [],

@@ -43,13 +43,14 @@ export function recordFailure({ traffic }: BackendHealth, nowMs: number): void {
 }
 
 /**
- * A request of the client succeeded. It ends the term of an outlier ejection, not that of a check. Returns whether that calls
+ * A request of the client succeeded. `isProof`: no platform could have answered so in place of the application. It ends the term of an outlier ejection, not that of a check. Returns whether that calls
  * for a check, since the backend is down.
  */
-export function recordSuccess(known: BackendHealth, client: string, nowMs: number): boolean {
+export function recordSuccess(known: BackendHealth, client: string, nowMs: number, isProof = true): boolean {
   const { traffic, ejection } = known;
   const { servedMs } = traffic;
   traffic.lastSuccessMs = nowMs;
+  if (isProof) traffic.lastServedMs = nowMs;
   traffic.hasFailedSinceSuccess = false;
   traffic.unansweredMs.length = 0;
   forgetFailures(known);
@@ -99,13 +100,13 @@ export function isHanging({ traffic }: BackendHealth, nowMs: number): boolean {
 }
 
 /**
- * Whether the last that users had of the backend is a success, within a minute, and since its check began to say otherwise: one
- * that served them until it froze does not.
+ * Whether users are served by the backend, within a minute, and since its check began to say otherwise: one that served them
+ * until it froze is not, and neither is one whose platform gives them its page.
  */
 export function hasServedLately({ traffic, ejection, checkBeganMs }: BackendHealth, nowMs: number): boolean {
-  const { hasFailedSinceSuccess, lastSuccessMs } = traffic;
+  const { hasFailedSinceSuccess, lastServedMs } = traffic;
   const sinceMs = Math.max(nowMs - SUCCESS_COUNTS_MS, ejection?.evidenceMs ?? checkBeganMs);
-  return !hasFailedSinceSuccess && lastSuccessMs >= sinceMs;
+  return !hasFailedSinceSuccess && lastServedMs >= sinceMs;
 }
 
 /** An ask has vouched for what the client was answered. */

@@ -2,7 +2,7 @@ import type { Backend } from "../config.ts";
 import { countAttempt, countFailure } from "../counters.ts";
 import { emit, type FailureReason } from "../events.ts";
 import { CHECK_SUBREQUESTS } from "../health/check.ts";
-import { healthOf } from "../health/health-state.ts";
+import { healthOf, isCheckUnderWay } from "../health/health-state.ts";
 import { emitChange, type Invocation, requestCheck, startDueChecks } from "../health/monitor.ts";
 import {
   isHanging,
@@ -18,7 +18,7 @@ import { clientKey } from "../selection/rendezvous.ts";
 import type { Client } from "../selection/session.ts";
 import { discard, type Sending, send } from "./attempt.ts";
 import { type HeldBodies, type Upload, withBody } from "./body.ts";
-import { allowedFor, type Failure, isFromCache, type Outcome, outcomeOf } from "./outcome.ts";
+import { allowedFor, type Failure, isFromCache, isProof, type Outcome, outcomeOf } from "./outcome.ts";
 import { plan } from "./plan.ts";
 import { type Attempt, lastFailureOf, type RequestState } from "./request-state.ts";
 
@@ -267,12 +267,17 @@ class Driver implements RequestState {
     return { response, status: response.status, backend, first, attempts: this.attempts.length, kind, isBinding };
   }
 
-  #recordSuccess(winner: Attempt, { status }: Response, nowMs: number): void {
+  #recordSuccess(winner: Attempt, response: Response, nowMs: number): void {
     const { counters, health } = this.#context;
     const { backend } = winner;
+    const { status } = response;
     if (status === 101) counters.webSockets++;
     for (const attempt of this.attempts) if (attempt.backend !== backend) this.#recordOutdone(attempt, status, nowMs);
-    if (recordSuccess(healthOf(health, backend.id), this.#client, nowMs)) requestCheck(backend, this.#context);
+    const known = healthOf(health, backend.id);
+    // Asked only where it matters: a backend that is up and not being checked needs no proof.
+    const isDoubted = known.ejection !== undefined || isCheckUnderWay(known, nowMs);
+    const hasProof = !isDoubted || isProof(response);
+    if (recordSuccess(known, this.#client, nowMs, hasProof)) requestCheck(backend, this.#context);
   }
 
   /** Another backend has served the request that this attempt failed, or is silent about. */

@@ -89,7 +89,7 @@ export function isHonest({ status }: Failure): boolean {
 /** A page in place of the application, such as ngrok's: the whole Stremio protocol is JSON under paths that end in `.json`. */
 function isUnexpectedPage({ ok, headers }: Response, { path }: Asked): boolean {
   if (!ok || !/\.json(?=\?|$)/i.test(path.replace(/\?.*/s, ""))) return false;
-  return /^\s*text\/html\b/i.test(headers.get("Content-Type") ?? "");
+  return isHtml(headers);
 }
 
 /**
@@ -109,6 +109,19 @@ function isDoubtful({ status, ok, headers }: Response, backend: Backend, { reque
   if (to.hostname !== asked.hostname && to.hostname !== config.primaryDomain) return true;
   // One that is rewritten to the public domain would lead back here for ever.
   return to.pathname + to.search === asked.pathname + asked.search;
+}
+
+/**
+ * Whether a success shows that the application itself answers: a platform's page, redirect or empty answer shows nothing while
+ * no check is good.
+ */
+export function isProof({ status, ok, headers }: Response): boolean {
+  if (status === 101) return true;
+  return ok && headers.get("Content-Length") !== "0" && !isHtml(headers);
+}
+
+function isHtml(headers: Headers): boolean {
+  return /^\s*text\/html\b/i.test(headers.get("Content-Type") ?? "");
 }
 
 /** Whether the cache of the backend's own zone answered, so that the backend need not be alive. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Backend } from "../../../src/config.ts";
-import { allowedFor, isFromCache, isHonest, isUnseen, outcomeOf } from "../../../src/proxy/outcome.ts";
+import { allowedFor, isFromCache, isHonest, isProof, isUnseen, outcomeOf } from "../../../src/proxy/outcome.ts";
 import { backendOf, configWith } from "../sample.ts";
 
 const config = configWith({ BACKEND_A: "a.example.net:8443", BACKEND_B: "http://b.example.net" });
@@ -185,4 +185,14 @@ describe("what may be repeated", () => {
     const { repeat, onceMore, hedgeOnSuspicion } = allowed;
     return [repeat, ...(onceMore ? ["once more"] : []), ...(hedgeOnSuspicion ? ["hedged"] : [])].join(", ");
   }
+});
+
+it.each<[string, number, Record<string, string>, boolean]>([
+  ["JSON", 200, { "Content-Type": "application/json" }, true],
+  ["nothing with a length", 200, { "Content-Length": "0" }, false],
+  ["a page", 200, { "Content-Type": "text/html" }, false],
+  ["a redirect", 302, { Location: "/x" }, false],
+  ["a 4xx", 404, {}, false],
+])("a success that is %s shows whether the application itself answers", (_, status, headers, shows) => {
+  expect(isProof(new Response(null, { status, headers }))).toBe(shows);
 });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { always, type Behaviour, changing, simulate, simulated, split, status, works } from "./simulation.ts";
+import { always, type Behaviour, changing, frozen, simulate, simulated, split, status, works } from "./simulation.ts";
 
 simulated();
 
@@ -46,6 +46,31 @@ describe("a page in place of the application", () => {
     await isolate.ask("/configure", { cookie: "a" });
     await world.pass(300);
     expect(await isolate.ask("/configure", { cookie: "a" })).toMatchObject({ text: "fine" });
+  });
+
+  it("does not work all the same: one that has come back is asked, though it is known to be down", async () => {
+    const world = simulate({
+      a: changing(changing(works(), 5_000, frozen), 45_000, works()),
+      b: changing(works(), 5_000, page),
+      c: always(status(503)),
+    });
+    const isolate = await world.isolate();
+    await isolate.ask("/configure", { cookie: "c" });
+    await world.pass(35_000);
+    for (const cookie of ["b", "a", "b", "b"]) {
+      await isolate.ask("/configure", { cookie });
+      await world.pass(300);
+    }
+    expect(
+      world
+        .events("ejected")
+        .map(({ backend }) => backend)
+        .sort(),
+    ).toEqual(["a", "b", "c"]);
+    await world.pass(8_000);
+    for (let i = 0; i < 3; i++) {
+      expect(await isolate.ask("/configure", { cookie: "b" })).toMatchObject({ backend: "a", text: "fine" });
+    }
   });
 
   it("is the application's own, and is relayed, where every backend answers so", async () => {
