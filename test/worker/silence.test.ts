@@ -42,15 +42,17 @@ describe.concurrent("a silent attempt", () => {
 
   it("at a backend that a check has found down gives its connection to one that is up", async ({ expect }) => {
     await using lb = await startLoadBalancer({ ...SOON, MAX_RETRIES: 10 }, { ids: ["b1", "b2", "b3", "b4", "b5"] });
-    for (const backend of lb.backends) backend.mode = { kind: "frozen" };
-    const asked = () => lb.backends.filter(({ seen }) => seen.length > 0);
-    const answer = lb.servedBy(boundTo("b1"));
-    await expect.poll(() => asked().length).toBe(4);
-    const [fifth] = lb.backends.filter(({ seen }) => seen.length === 0);
-    if (fifth) fifth.mode = { kind: "well" };
-    expect(await answer).toBe(fifth?.id);
+    const order: string[] = [];
+    for (const backend of lb.backends) {
+      backend.mode = { kind: "frozen" };
+      backend.onRequest = (_, response) => {
+        if (order.push(backend.id) === 5) response.end(JSON.stringify({ id: backend.id }));
+      };
+    }
+    expect(await lb.servedBy(boundTo("b1"))).toBe(order[4]);
     // The first attempt has no signal: it keeps its connection until its headers come.
-    await expect.poll(() => asked().filter(({ connections }) => connections.size > 0).length).toBeLessThanOrEqual(2);
+    const connected = () => lb.backends.filter(({ connections }) => connections.size > 0);
+    await expect.poll(() => connected().length).toBeLessThanOrEqual(2);
   });
 });
 
@@ -107,13 +109,11 @@ describe.concurrent("a frozen process", () => {
     lb.cf.freeze();
     const body = noise(1024 * 1024);
     const upload = lb.worker.fetch("/", boundTo("cf", { method: "POST", body }));
-    const tooLarge = lb.worker.fetch("/", boundTo("cf", { method: "POST", body: noise(3_000_000) }));
     const socket = handshake(lb.worker, "/socket", boundTo("cf"));
     expect(await lb.servedBy(boundTo("cf"))).not.toBe("cf");
     expect(lb.changes("cf")).toEqual([]);
     expect(echoOf(await upload)).toMatchObject({ id: expect.stringMatching(/duck|koyeb/), sha256: sha256(body) });
     expect((await socket).headers["x-served-by-backend"]).toMatch(/duck|koyeb/);
-    expect((await tooLarge).status, "it streams, and can be sent but once").toBe(504);
     expect(lb.changes("cf")).toEqual(["ejected"]);
     lb.cf.thaw();
     await expect.poll(() => lb.isUp("cf")).toBe(true);
