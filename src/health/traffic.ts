@@ -43,8 +43,8 @@ export function recordFailure({ traffic }: BackendHealth, nowMs: number): void {
 }
 
 /**
- * A request of the client succeeded. `isProof`: no platform could have answered so in place of the application. It ends the term of an outlier ejection, not that of a check. Returns whether that calls
- * for a check, since the backend is down.
+ * A request of the client succeeded. `isProof`: no platform could have answered so in place of the application. It ends the
+ * term of an outlier ejection, not that of a check. Returns whether that calls for a check, since the backend is down.
  */
 export function recordSuccess(known: BackendHealth, client: string, nowMs: number, isProof = true): boolean {
   const { traffic, ejection } = known;

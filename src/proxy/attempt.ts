@@ -15,7 +15,7 @@ export interface Sending {
 
 /**
  * Sends a request to a backend; rejects when there is no connection, or when it breaks. The first attempt has no signal, unless
- * a body streams, since it would cost every request 28 µs.
+ * a body streams, since every request would pay for it.
  */
 export function send(
   { request, path, headers, body, isCacheable }: Sending,

@@ -185,14 +185,15 @@ class Driver implements RequestState {
     this.#release(attempt);
     if (attempt.outcome || this.#isFinished) {
       if (response) discard(response);
-    } else if (!response && this.#upload?.isBrokenOff) {
-      // It has broken its upload off: that is no fault of the backend.
-      recordEnd(healthOf(this.#context.health, attempt.backend.id), attempt.sentMs);
+      return void this.#context.wake();
+    }
+    const { backend, sentMs } = attempt;
+    recordEnd(healthOf(this.#context.health, backend.id), sentMs);
+    if (!response && this.#upload?.isBrokenOff) {
+      // The client has broken its upload off: that is no fault of the backend.
       this.#hasClientLeft = true;
     } else {
-      const { backend, sentMs } = attempt;
       const atMs = Date.now();
-      recordEnd(healthOf(this.#context.health, backend.id), sentMs);
       if (response) this.#responses.set(attempt, response);
       const outcome: Outcome = response
         ? outcomeOf(response, backend, this.#context, atMs)

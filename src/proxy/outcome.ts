@@ -88,8 +88,7 @@ export function isHonest({ status }: Failure): boolean {
 
 /** A page in place of the application, such as ngrok's: the whole Stremio protocol is JSON under paths that end in `.json`. */
 function isUnexpectedPage({ ok, headers }: Response, { path }: Asked): boolean {
-  if (!ok || !/\.json(?=\?|$)/i.test(path.replace(/\?.*/s, ""))) return false;
-  return isHtml(headers);
+  return ok && /\.json$/i.test(path.replace(/\?.*/s, "")) && isHtml(headers);
 }
 
 /**

@@ -2,7 +2,7 @@ import type { ProxyResult } from "../proxy/forward.ts";
 
 /**
  * Writes the data point of one proxied request to Analytics Engine. A request is never delayed by it (the runtime sends it
- * later) and never fails by it. Its columns are documented in the README, since queries depend on their order.
+ * later) and never fails by it. Its columns are documented in src/README.md, since queries depend on their order.
  * `headersMs`: from the request to the headers of its answer.
  */
 export function recordMetrics(
