@@ -65,8 +65,8 @@ export function viewOf(
 /**
  * Whether a backend is to be used although no check says so. While none is up, the health route may be what is wrong, not the
  * backends (a moved path, a stopped database): one that serves users counts as up. While there is such a one, so does every
- * other that has failed no user since its last check, if that was answered at all, or had no better an end than the check of
- * one that serves: else all clients would flock to the first that succeeded. Envoy's panic mode and ALB's fail-open do the same.
+ * other that has failed no user since its last check, if that found a bad status, or ended like the check of one that serves:
+ * else all clients would flock to the first that succeeded. Envoy's panic mode and ALB's fail-open do the same.
  */
 export function worksAllTheSame(
   { id }: Pick<Backend, "id">,
@@ -81,8 +81,8 @@ export function worksAllTheSame(
   if (hasServedLately(known, nowMs)) return true;
   const outcome = outcomeOf(known, nowMs);
   if (known.traffic.lastFailureMs >= (known.result?.atMs ?? known.checkBeganMs)) return false;
-  const isAnswered = outcome !== "no answer" && outcome !== "network error";
-  return all.some((other) => hasServedLately(other, nowMs) && (isAnswered || outcomeOf(other, nowMs) === outcome));
+  const isTrusted = outcome === "bad status";
+  return all.some((other) => hasServedLately(other, nowMs) && (isTrusted || outcomeOf(other, nowMs) === outcome));
 }
 
 function outcomeOf(known: BackendHealth, nowMs: number) {

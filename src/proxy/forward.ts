@@ -188,7 +188,8 @@ class Driver implements RequestState {
       return void this.#context.wake();
     }
     const { backend, sentMs } = attempt;
-    recordEnd(healthOf(this.#context.health, backend.id), sentMs);
+    const known = healthOf(this.#context.health, backend.id);
+    recordEnd(known, sentMs);
     if (!response && this.#upload?.isBrokenOff) {
       // The client has broken its upload off: that is no fault of the backend.
       this.#hasClientLeft = true;
@@ -196,7 +197,7 @@ class Driver implements RequestState {
       const atMs = Date.now();
       if (response) this.#responses.set(attempt, response);
       const outcome: Outcome = response
-        ? outcomeOf(response, backend, this.#context, atMs)
+        ? outcomeOf(response, backend, this.#context, atMs, known.ejection !== undefined)
         : { kind: "failed", atMs, reason: "network error", isRelayable: false };
       if (outcome.kind === "failed") this.#recordFailure(attempt, outcome);
       else attempt.outcome = outcome;

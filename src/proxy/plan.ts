@@ -119,7 +119,7 @@ function planDoubt(attempt: Attempt, answeredMs: number, state: RequestState, vi
   // While no check is good anywhere, those that have served users are believed.
   if (view.worksAllTheSame) return view.hasServedLately ? relay : fail;
 
-  const isBad = view.state === "down" || (lastAsk?.isGood === false && lastAsk.endedMs >= sentMs);
+  const isBad = isDown(view, state) || (lastAsk?.isGood === false && lastAsk.endedMs >= sentMs);
   const isOnlyOne = !mayAskAnother(state) && state.attempts.every(({ outcome }) => outcome);
   if (isBad && !isOnlyOne) return fail;
   if (!isBad && !view.isCheckPending && state.canCheck)

@@ -13,14 +13,22 @@ interface Answer {
   readonly method?: string;
   readonly path?: string;
   readonly backend?: Backend;
+  readonly isDown?: boolean;
 }
 
 /** What an answer means, in a few words. */
-function meaningOf({ status, headers = {}, method = "GET", path = "/x?y=1", backend = a }: Answer): string {
+function meaningOf({
+  status,
+  headers = {},
+  method = "GET",
+  path = "/x?y=1",
+  backend = a,
+  isDown = false,
+}: Answer): string {
   const request = new Request("https://aiostreams.example.com/", { method });
   // No constructor takes a status from 600 on.
   const response = { status, ok: status >= 200 && status <= 299, headers: new Headers(headers) } as Response;
-  const outcome = outcomeOf(response, backend, { request, path, config }, 5);
+  const outcome = outcomeOf(response, backend, { request, path, config }, 5, isDown);
   if (outcome.kind === "success") return "success";
   expect(outcome).toMatchObject({ atMs: 5, status });
   return outcome.kind === "doubtful" ? "doubtful" : `${outcome.reason}${outcome.isRelayable ? ", a fallback" : ""}`;
@@ -47,6 +55,10 @@ describe("what an attempt means", () => {
     ["the same with a query", { path: "/manifest.JSON?a=b" }, "unexpected page, a fallback"],
     ["the same, whatever the 2xx", { path: "/manifest.json", status: 206 }, "unexpected page, a fallback"],
     ["a page for another path", { path: "/configure" }, "success"],
+    ["the same of a backend that is down", { path: "/configure", isDown: true }, "doubtful"],
+    ["the same to a POST", { path: "/configure", isDown: true, method: "POST" }, "doubtful"],
+    ["a redirect with a page, of a backend that is down", { status: 303, isDown: true }, "success"],
+    ["JSON of a backend that is down", { isDown: true, headers: {} }, "success"],
     ["a page for a query that ends in .json", { path: "/configure?a=b.json" }, "success"],
     ["a page for a path that goes on", { path: "/manifest.json/" }, "success"],
     ["a page with a 404", { path: "/manifest.json", status: 404 }, "doubtful"],
@@ -61,7 +73,7 @@ describe("what an attempt means", () => {
     const socket = new WebSocketPair()[0];
     const response = new Response(null, { status: 101, webSocket: socket });
     const kindOf = (some: Response, headers: Record<string, string>) =>
-      outcomeOf(some, a, { request: new Request("https://x.example/", { headers }), path: "/", config }, 5);
+      outcomeOf(some, a, { request: new Request("https://x.example/", { headers }), path: "/", config }, 5, false);
     expect(kindOf(response, { Upgrade: "websocket" })).toEqual({ kind: "success" });
     const failure = { kind: "failed", reason: "unexpected upgrade", isRelayable: false };
     expect(kindOf(response, {})).toMatchObject(failure);

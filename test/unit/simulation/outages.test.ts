@@ -1,5 +1,16 @@
 import { describe, expect, it } from "vitest";
-import { always, type Behaviour, changing, frozen, simulate, simulated, split, status, works } from "./simulation.ts";
+import {
+  always,
+  type Behaviour,
+  changing,
+  frozen,
+  refuses,
+  simulate,
+  simulated,
+  split,
+  status,
+  works,
+} from "./simulation.ts";
 
 simulated();
 
@@ -70,6 +81,18 @@ describe("a page in place of the application", () => {
     await world.pass(8_000);
     for (let i = 0; i < 3; i++) {
       expect(await isolate.ask("/configure", { cookie: "b" })).toMatchObject({ backend: "a", text: "fine" });
+    }
+  });
+
+  it("is not believed of a backend that is tried blindly: the next one is tried", async () => {
+    const badHealth = split(works(), always(status(503)));
+    const world = simulate({ a: page, b: badHealth, c: refuses });
+    const isolate = await world.isolate();
+    for (const method of ["GET", "POST"]) {
+      await isolate.ask("/configure", { cookie: "c", method });
+      await world.pass(1_000);
+      expect(await isolate.ask("/configure", { cookie: "a", method })).toMatchObject({ text: "fine" });
+      await world.pass(70_000);
     }
   });
 
