@@ -35,7 +35,7 @@ export type EjectionReason =
 interface AttemptEvent {
   readonly backend: string;
   readonly reason: FailureReason;
-  readonly status?: number;
+  readonly status?: number | undefined;
   /** 1 for a request's first attempt. */
   readonly attempt: number;
   readonly ray: string | null;
@@ -43,9 +43,9 @@ interface AttemptEvent {
 
 interface HealthEvent {
   readonly backend: string;
-  readonly status?: number;
+  readonly status?: number | undefined;
   /** Whether another isolate of the data centre made the check. */
-  readonly shared?: true;
+  readonly shared?: true | undefined;
   readonly ray: string | null;
 }
 

@@ -60,14 +60,15 @@ export default {
       return answerStatus(request, path, { ...invocation, subrequests: new Subrequests(0) });
     }
 
-    const client = clientOf(request.headers, config);
+    const ip = request.headers.get("CF-Connecting-IP") ?? "";
+    const client = clientOf(request.headers, ip, config);
     const isFile = isCacheable(path, request.headers);
     const context = {
       ...invocation,
       subrequests: new Subrequests(ATTEMPTS_PER_CANDIDATE * (1 + config.maxRetries)),
       request,
       path,
-      headers: headersToBackend(request, client.ip, isFile, config),
+      headers: headersToBackend(request, ip, isFile, config),
       isCacheable: isFile,
       body: null,
       client,

@@ -244,8 +244,8 @@ export function emitChange(change: Change | undefined, backend: Backend, { count
   const isByCheck = ejection?.reason !== "consecutive failures";
   const details = {
     backend: backend.id,
-    ...(result?.status && isByCheck && { status: result.status }),
-    ...(isShared && isByCheck && { shared: true as const }),
+    status: (isByCheck && result?.status) || undefined,
+    shared: (isByCheck && isShared) || undefined,
     ray,
   };
   if (ejection) emit({ event: "ejected", reason: ejection.reason, ...details }, counters);

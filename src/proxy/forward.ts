@@ -14,7 +14,6 @@ import {
   recordVouch,
 } from "../health/traffic.ts";
 import { type BackendView, viewOf } from "../health/view.ts";
-import { clientKey } from "../selection/rendezvous.ts";
 import type { Client } from "../selection/session.ts";
 import { discard, type Sending, send } from "./attempt.ts";
 import { type HeldBodies, type Upload, withBody } from "./body.ts";
@@ -79,8 +78,6 @@ class Driver implements RequestState {
   readonly allowed;
   lastResortMs: number | undefined;
   readonly #context: RequestContext;
-  /** What the client counts as. */
-  readonly #client: string;
   readonly #responses = new Map<Attempt, Response>();
   readonly #aborts = new Map<Attempt, AbortController>();
   /** The attempts whose fetches wait for headers, given-up ones included until they settle. */
@@ -93,7 +90,6 @@ class Driver implements RequestState {
     this.#context = context;
     this.#upload = upload;
     this.client = context.client;
-    this.#client = clientKey(context.client.ip);
     this.config = context.config;
     this.allowed = allowedFor(context.request, context.body, context.config);
   }
@@ -143,7 +139,7 @@ class Driver implements RequestState {
     return (backend) => {
       let view = views?.get(backend);
       if (!view) {
-        view = viewOf(backend, this.config.backends, this.#context.health, this.#client, nowMs);
+        view = viewOf(backend, this.config.backends, this.#context.health, this.client.key, nowMs);
         views ??= new Map();
         views.set(backend, view);
       }
@@ -163,7 +159,8 @@ class Driver implements RequestState {
 
   #ask(backend: Backend, isOnceMore: boolean, nowMs: number): void {
     const { counters, health } = this.#context;
-    this.#emitFailover(backend);
+    const last = this.attempts.at(-1);
+    if (last && last.backend !== backend) this.#emit("failover", last);
     const attempt: Attempt = { backend, sentMs: nowMs, isOnceMore };
     const isStreamed = this.allowed.repeat === "never";
     const abort = this.attempts.length > 0 || isStreamed ? new AbortController() : undefined;
@@ -207,8 +204,7 @@ class Driver implements RequestState {
 
   #fail(attempt: Attempt, reason: FailureReason, nowMs: number): void {
     const status = this.#responses.get(attempt)?.status;
-    const isRelayable = status !== undefined;
-    this.#recordFailure(attempt, { kind: "failed", atMs: nowMs, reason, ...(isRelayable && { status }), isRelayable });
+    this.#recordFailure(attempt, { kind: "failed", atMs: nowMs, reason, status, isRelayable: status !== undefined });
     this.#abort(attempt);
   }
 
@@ -217,7 +213,7 @@ class Driver implements RequestState {
     const { lastAsk } = known;
     attempt.outcome = { kind: "success" };
     // What was believed since an ask had vouched for another answer to this client makes no belief last longer.
-    if (lastAsk && lastAsk.beganMs >= attempt.sentMs) recordVouch(known, this.#client, lastAsk.endedMs);
+    if (lastAsk && lastAsk.beganMs >= attempt.sentMs) recordVouch(known, this.client.key, lastAsk.endedMs);
   }
 
   #recordFailure(attempt: Attempt, failure: Failure): void {
@@ -255,7 +251,8 @@ class Driver implements RequestState {
     const kind = attempt?.outcome?.kind;
     const isLive = kind === "success" && response !== undefined && !isFromCache(response);
     if (attempt && isLive) this.#recordSuccess(attempt, response, nowMs);
-    if (kind !== "success" && kind !== "doubtful") this.#emitExhausted();
+    const lastFailure = lastFailureOf(this.attempts);
+    if (lastFailure && kind !== "success" && kind !== "doubtful") this.#emit("exhausted", lastFailure);
     for (const other of this.attempts) {
       if (other === attempt) continue;
       this.#abort(other);
@@ -279,7 +276,7 @@ class Driver implements RequestState {
     // Asked only where it matters: a backend that is up and not being checked needs no proof.
     const isDoubted = known.ejection !== undefined || isCheckUnderWay(known, nowMs);
     const hasProof = !isDoubted || isProof(response);
-    if (recordSuccess(known, this.#client, nowMs, hasProof)) requestCheck(backend, this.#context);
+    if (recordSuccess(known, this.client.key, nowMs, hasProof)) requestCheck(backend, this.#context);
   }
 
   /** Another backend has served the request that this attempt failed, or is silent about. */
@@ -297,7 +294,7 @@ class Driver implements RequestState {
     }
     // A 4xx finds fault with the request, and another backend may well put that as a 500.
     if (outcome?.kind === "success" || outcome?.kind === "doubtful" || status >= 400) return;
-    const change = recordConsecutiveFailure(known, this.#client, outcome?.atMs ?? nowMs, nowMs, config.downTimeMs);
+    const change = recordConsecutiveFailure(known, this.client.key, outcome?.atMs ?? nowMs, nowMs, config.downTimeMs);
     emitChange(change, backend, this.#context);
   }
 
@@ -308,24 +305,12 @@ class Driver implements RequestState {
     this.#responses.delete(attempt);
   }
 
-  /** What makes the request go on is its last attempt: that has failed, or it is silent. */
-  #emitFailover(to: Backend): void {
-    const last = this.attempts.at(-1);
-    if (!last || last.backend === to) return;
-    const { outcome } = last;
-    if (outcome?.kind === "failed") this.#emit("failover", last, outcome.reason, outcome.status);
-    else this.#emit("failover", last, "silent");
-  }
-
-  #emitExhausted(): void {
-    const failed = lastFailureOf(this.attempts);
-    if (failed) this.#emit("exhausted", failed, failed.outcome.reason, failed.outcome.status);
-  }
-
-  #emit(event: "failover" | "exhausted", attempt: Attempt, reason: FailureReason, status?: number): void {
+  /** Why the request goes on after an attempt, or ends: that has failed, or it is silent. */
+  #emit(event: "failover" | "exhausted", attempt: Attempt): void {
+    const { backend, outcome } = attempt;
     const { counters, ray } = this.#context;
-    const backend = attempt.backend.id;
+    const { reason, status } = outcome?.kind === "failed" ? outcome : { reason: "silent" as const };
     const number = this.attempts.indexOf(attempt) + 1;
-    emit({ event, backend, reason, ...(status !== undefined && { status }), attempt: number, ray }, counters);
+    emit({ event, backend: backend.id, reason, status, attempt: number, ray }, counters);
   }
 }

@@ -14,7 +14,7 @@ export interface Failure {
   readonly kind: "failed";
   readonly atMs: number;
   readonly reason: FailureReason;
-  readonly status?: number;
+  readonly status?: number | undefined;
   /** Whether it is a fallback: it could be relayed if no other backend does better. */
   readonly isRelayable: boolean;
 }

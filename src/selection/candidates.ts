@@ -1,6 +1,6 @@
 import type { Backend } from "../config.ts";
 import { hashText } from "../hash.ts";
-import { clientKey, score } from "./rendezvous.ts";
+import { score } from "./rendezvous.ts";
 import type { Client } from "./session.ts";
 
 /**
@@ -19,7 +19,7 @@ export function bestCandidate(
   for (const backend of backends) {
     const rank = rankOf(backend);
     if (rank === undefined || rank > bestRank) continue;
-    keyHash ??= hashText(clientKey(client.ip));
+    keyHash ??= hashText(client.key);
     const backendScore = scoreOf(backend, client, keyHash);
     if (rank < bestRank || backendScore > bestScore) {
       best = backend;
@@ -32,7 +32,7 @@ export function bestCandidate(
 
 /** These backends in the client's own order, primaries before backups. */
 export function inClientOrder(backends: readonly Backend[], client: Client): Backend[] {
-  const keyHash = hashText(clientKey(client.ip));
+  const keyHash = hashText(client.key);
   return backends.toSorted(
     (a, b) => Number(a.isBackup) - Number(b.isBackup) || scoreOf(b, client, keyHash) - scoreOf(a, client, keyHash),
   );

@@ -1,6 +1,7 @@
 import type { Backend, Config } from "../config.ts";
 import { type Health, healthOf, stateOf } from "../health/health-state.ts";
 import { isAvailable, isStandby } from "../health/view.ts";
+import { clientKey } from "./rendezvous.ts";
 
 /** A check that is older may be out of date: it costs a client one request elsewhere, never its session. */
 const CHECK_MOVES_SESSION_MS = 60_000;
@@ -9,16 +10,16 @@ const CHECK_MOVES_SESSION_MS = 60_000;
 export interface Client {
   /** The backend that its session cookie names, if it names one. */
   readonly stickyBackend: Backend | undefined;
-  /** Its address as Cloudflare saw it; empty where there is none. */
-  readonly ip: string;
+  /** What it counts as: its address or its network. */
+  readonly key: string;
 }
 
-/** Who asks: the backend that the session cookie names, and the address that Cloudflare vouches for. */
-export function clientOf(headers: Headers, config: Config): Client {
+/** Who asks. `ip`: the address that Cloudflare vouches for; empty where there is none. */
+export function clientOf(headers: Headers, ip: string, config: Config): Client {
   const cookies = config.stickySessions ? headers.get("Cookie") : null;
   return {
     stickyBackend: cookies === null ? undefined : stickyBackendOf(cookies, config),
-    ip: headers.get("CF-Connecting-IP") ?? "",
+    key: clientKey(ip),
   };
 }
 

@@ -9,7 +9,7 @@ const config = configWith({ BACKEND_C: "", SHARE_HEALTH: false, HEALTH_CHECK_INT
 
 function contextOf(request: Request) {
   const { headers } = request;
-  const client = { ip: "192.0.2.1", stickyBackend: backendOf(config, "a") };
+  const client = { key: "192.0.2.1", stickyBackend: backendOf(config, "a") };
   return { ...invocationOf(config), request, path: "/x", headers, isCacheable: false, body: null, client };
 }
 

@@ -38,28 +38,28 @@ const UP: BackendView = {
   vouchedMs: NEVER,
 };
 
-const worlds = new Map<string, { readonly config: Config; readonly ip: string }>();
+const worlds = new Map<string, { readonly config: Config; readonly key: string }>();
 
 /** A configuration, and an address whose own order of the backends is that of their names. */
 function worldOf(vars: Given["vars"]) {
-  const key = JSON.stringify(vars);
-  let world = worlds.get(key);
+  const name = JSON.stringify(vars);
+  let world = worlds.get(name);
   for (let n = 0; !world; n++) {
     const config = configWith(vars);
-    const ip = `192.0.2.${n}`;
-    const order = inClientOrder(config.backends, { ip, stickyBackend: undefined });
-    if (order.every((backend, i) => backend === config.backends[i])) world = { config, ip };
+    const key = `192.0.2.${n}`;
+    const order = inClientOrder(config.backends, { key, stickyBackend: undefined });
+    if (order.every((backend, i) => backend === config.backends[i])) world = { config, key };
   }
-  worlds.set(key, world);
+  worlds.set(name, world);
   return world;
 }
 
 function stateOf(given: Given): RequestState {
   const { attempts = [], allowed, sticky, lastResortMs, canCheck = true } = given;
-  const { config, ip } = worldOf(given.vars);
+  const { config, key } = worldOf(given.vars);
   return {
     attempts: attempts.map(({ id, ...attempt }) => ({ ...attempt, backend: backendOf(config, id) })),
-    client: { ip, stickyBackend: sticky === undefined ? undefined : backendOf(config, sticky) },
+    client: { key, stickyBackend: sticky === undefined ? undefined : backendOf(config, sticky) },
     lastResortMs,
     allowed: { repeat: "always", onceMore: true, hedgeOnSuspicion: true, ...allowed },
     canCheck,

@@ -16,7 +16,8 @@ const backend = (id: string) => backendOf(config, id);
 
 describe("the sticky backend", () => {
   const stickyOf = (cookie: string, vars = {}) =>
-    clientOf(new Headers({ Cookie: cookie }), configWith({ SESSION_COOKIE_NAME: "my.lb", ...vars })).stickyBackend?.id;
+    clientOf(new Headers({ Cookie: cookie }), "", configWith({ SESSION_COOKIE_NAME: "my.lb", ...vars })).stickyBackend
+      ?.id;
 
   it.each([
     ["is found among other cookies", "x=1; my.lb=b; z=2", "b"],
@@ -58,10 +59,9 @@ describe("the sticky backend", () => {
   });
 });
 
-it("the client's address is the one that Cloudflare vouches for, and no other", () => {
-  const forged = { "X-Forwarded-For": "203.0.113.1", "X-Real-IP": "203.0.113.1", "X-Client-IP": "203.0.113.1" };
-  expect(clientOf(new Headers({ ...forged, "CF-Connecting-IP": "192.0.2.1" }), config).ip).toBe("192.0.2.1");
-  expect(clientOf(new Headers(forged), config).ip).toBe("");
+it("a client counts by the /64 network of its IPv6 address", () => {
+  const keys = ["2001:db8::1", "2001:db8::2"].map((ip) => clientOf(new Headers(), ip, config).key);
+  expect(keys).toEqual(["2001:db8:0:0", "2001:db8:0:0"]);
 });
 
 it("the session cookie binds for the whole site, out of the reach of scripts, over HTTPS only", () => {
@@ -125,13 +125,13 @@ describe("the session cookie is set", () => {
     ["from a backup that is down to another", "d", "e", { ...allDown, d: "down" }, true],
     ["not from a backup to a primary that is down", "d", "a", allDown, false],
   ])("or not: %s", (_, sticky, by, states, isSet) => {
-    const client = { stickyBackend: sticky === undefined ? undefined : backend(sticky), ip: "" };
+    const client = { stickyBackend: sticky === undefined ? undefined : backend(sticky), key: "" };
     expect(shouldSetCookie(client, backend(by), config, healthWith(states), NOW_MS)).toBe(isSet);
   });
 
   it("for no client where sessions are not sticky", () => {
     const { backends } = config;
-    const client = { stickyBackend: undefined, ip: "" };
+    const client = { stickyBackend: undefined, key: "" };
     const loose = { backends, stickySessions: false };
     expect(shouldSetCookie(client, backend("a"), loose, healthWith({}), NOW_MS)).toBe(false);
   });

@@ -141,7 +141,7 @@ export class Simulation {
     for (let i = 0; ; i++) {
       const ip = `10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`;
       const { backends } = parseConfig(this.vars);
-      const ids = inClientOrder(backends, { stickyBackend: undefined, ip }).map(({ id }) => id);
+      const ids = inClientOrder(backends, { stickyBackend: undefined, key: ip }).map(({ id }) => id);
       if (ids.join("").startsWith(order) && ++found === n) return ip;
     }
   }
