@@ -70,12 +70,13 @@ export function startDueChecks(invocation: Invocation, nowMs: number): void {
     else if (!isWaiting && isCheckDueByAge(known, nowMs, config, health.jitter)) byAge.push(backend);
   }
   const { readBeganMs, readEndedMs } = health;
+  const isAnyDue = byAge.length > 0;
   const isFresh = !config.shareHealth || nowMs - readEndedMs <= READ_IS_FRESH_MS;
-  if (byAge.length > 0 && isFresh) ctx.waitUntil(checkByAge(byAge, invocation));
+  if (isAnyDue && isFresh) ctx.waitUntil(checkByAge(byAge, invocation));
   // While a reading is under way its own request makes the checks.
-  else if (byAge.length > 0 && nowMs - readBeganMs > READ_IS_FRESH_MS) {
+  else if (config.shareHealth && nowMs - readBeganMs > (isAnyDue ? READ_IS_FRESH_MS : READ_EVERY_MS)) {
     ctx.waitUntil(readShared(invocation).then(() => checkByAge(byAge, invocation)));
-  } else if (config.shareHealth && nowMs - readBeganMs > READ_EVERY_MS) ctx.waitUntil(readShared(invocation));
+  }
 }
 
 async function checkByAge(backends: readonly Backend[], invocation: Invocation): Promise<void> {
