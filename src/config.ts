@@ -1,15 +1,14 @@
-import { type Backend, isHeadersVariable, parseBackends } from "./config-backends.ts";
+import { type Backend, isHeadersVariable, parseBackends, type Report, type Vars } from "./config-backends.ts";
 import {
   boolean,
   type ConfigIssue,
   integer,
-  NOT_SHOWN,
   parseHostName,
   parseInteger,
-  parseText,
   redacted,
   TOKEN,
   text,
+  textOf,
   type Variable,
   variable,
 } from "./config-values.ts";
@@ -26,7 +25,6 @@ export type Config = { readonly [Name in VariableName as (typeof VARIABLES)[Name
 
 type VariableName = keyof typeof VARIABLES;
 type ValueOf<Name extends VariableName> = NonNullable<ReturnType<(typeof VARIABLES)[Name]["parse"]>>;
-type Vars = Readonly<Record<string, unknown>>;
 
 /** The configuration cannot be used; `issues` holds everything that is wrong with it, not just the first thing. */
 export class ConfigError extends Error {
@@ -66,13 +64,13 @@ export const VARIABLES = {
     '/(?!/)[!-"$-~]*',
   ),
   /** Empty means that any 2xx is good. Absent, it is AIOStreams' own for AIOStreams' own path, else empty. */
-  HEALTH_CHECK_EXPECT: variable("healthCheckExpect", "", "must be text of at most 200 characters, or empty", parseText),
+  HEALTH_CHECK_EXPECT: text("healthCheckExpect", "", "must be text of at most 200 characters, or empty", "[^]{0,200}"),
   /** 0 means that nothing is checked by age. */
   HEALTH_CHECK_INTERVAL: variable(
     "healthCheckIntervalMs",
     30_000,
     "must be 0, or a whole number from 1000 to 3600000",
-    (found) => parseInteger(found, 0, 0) ?? parseInteger(found, 1_000, HOUR_MS),
+    (text) => (text === "0" ? 0 : parseInteger(text, 1_000, HOUR_MS)),
   ),
   PROBE_AFTER: integer("probeAfterMs", 1_000, 1, HOUR_MS),
   SHARE_HEALTH: boolean("shareHealth", true),
@@ -116,21 +114,24 @@ export function isKnownVariable(name: string): boolean {
  */
 export function parseConfig(vars: Vars): Config {
   const issues: ConfigIssue[] = [];
+  const report: Report = (variable, allowed) => {
+    issues.push({ variable, allowed, found: redacted(variable, vars[variable]) });
+  };
   const values: Record<string, unknown> = {};
   for (const [name, { key, defaultValue, allowed, parse }] of Object.entries<Variable<string, unknown>>(VARIABLES)) {
-    const found = vars[name] ?? defaultValue;
-    values[key] = parse(typeof found === "string" ? found.trim() : found);
-    if (values[key] === undefined) issues.push({ variable: name, allowed, found: redacted(name, found) });
+    const text = textOf(vars[name] ?? defaultValue);
+    values[key] = text === undefined ? undefined : parse(text);
+    if (values[key] === undefined) report(name, allowed);
   }
   const isOwnRoute = values.healthCheckPath === VARIABLES.HEALTH_CHECK_PATH.defaultValue;
   if (vars.HEALTH_CHECK_EXPECT === undefined && isOwnRoute) values.healthCheckExpect = AIOSTREAMS_HEALTH;
   const config = values as Omit<Config, "publicOrigin" | "backends">;
   const { primaryDomain, statusPath, healthCheckPath } = config;
   if (statusPath && statusPath === healthCheckPath?.replace(/\?.*/, "")) {
-    issues.push({ variable: "STATUS_PATH", allowed: VARIABLES.STATUS_PATH.allowed, found: NOT_SHOWN });
+    report("STATUS_PATH", VARIABLES.STATUS_PATH.allowed);
   }
-  const backendVariables = Object.keys(vars).filter(isBackendVariable).sort();
-  const backends = Object.freeze(parseBackends(vars, backendVariables, primaryDomain, issues));
+  const backendVariables = Object.keys(vars).filter(isBackendVariable);
+  const backends = Object.freeze(parseBackends(vars, backendVariables, primaryDomain, report));
   if (issues.length > 0) throw new ConfigError(issues);
   return Object.freeze({ ...config, publicOrigin: `https://${primaryDomain}`, backends });
 }
