@@ -1,5 +1,5 @@
 import type { Minute } from "../counters.ts";
-import { html, type Markup } from "./markup.ts";
+import { html, type Markup } from "../markup.ts";
 import { hourText } from "./text.ts";
 
 /** One scale for all charts of the page, so that they can be compared. */

@@ -1,5 +1,5 @@
+import { html, Markup } from "../markup.ts";
 import { chart, type Scale, scaleOf } from "./chart.ts";
-import { html, Markup } from "./markup.ts";
 import {
   checkText,
   count,

@@ -31,13 +31,13 @@ export async function answerStatus(request: Request, path: string, invocation: I
   const { config } = invocation;
   const accept = request.headers.get("Accept") ?? "";
   if (method !== "GET" && method !== "HEAD") {
-    return errorResponse(405, "The status page can only be read.", accept, { Allow: "GET, HEAD" });
+    return errorResponse(request, 405, "The status page can only be read.", { Allow: "GET, HEAD" });
   }
   const query = new URLSearchParams(path.slice(config.statusPath.length));
   const id = query.get("backend");
   const ids = config.backends.map((backend) => backend.id);
   if (id !== null && !ids.includes(id)) {
-    return errorResponse(404, `No backend has this name. There are: ${ids.join(", ")}.`, accept);
+    return errorResponse(request, 404, `No backend has this name. There are: ${ids.join(", ")}.`);
   }
 
   await readWhenCold(invocation, Date.now());
