@@ -19,12 +19,7 @@ export function snapshotOf(known: Known, dataCentre: string, nowMs: number): Sna
   return {
     answering: answering.length,
     backends: backends.map((backend) => backendSnapshotOf(backend, known, nowMs)),
-    isolate: {
-      dataCentre,
-      ageSeconds: seconds(nowMs - startedMs),
-      sharesResults: config.shareHealth,
-      ...counts,
-    },
+    isolate: { dataCentre, ageSeconds: seconds(nowMs - startedMs), sharesResults: config.shareHealth, ...counts },
   };
 }
 
@@ -37,7 +32,6 @@ function backendSnapshotOf(backend: Backend, { config, health, counters }: Known
   const isOnStandby = isStandby(backend, backends, health, nowMs);
   const isUnknown = state === "up" && !result && known.traffic.lastSuccessMs === NEVER;
   const counted = counters.backends.get(id);
-  const lastFailure = counted?.lastFailure;
   return {
     id,
     state: isUnknown ? "unknown" : state,
@@ -46,36 +40,30 @@ function backendSnapshotOf(backend: Backend, { config, health, counters }: Known
     weight,
     sinceSeconds: seconds(nowMs - known.sinceMs),
     ejectedFor: ejection?.reason ?? null,
-    nextCheckSeconds: ejection && !isOnStandby ? seconds(nextCheckMs(known, config, health.jitter) - nowMs) : null,
-    result: result
-      ? {
-          kind: result.kind,
-          status: result.status,
-          tookMs: result.tookMs,
-          ageSeconds: seconds(nowMs - result.atMs),
-          isShared: known.isShared,
-        }
-      : null,
+    nextCheckSeconds:
+      ejection && !isOnStandby ? seconds(nextCheckMs(known, ejection.untilMs, config, health.jitter) - nowMs) : null,
+    result: result ? { ...withAge(result, nowMs), isShared: known.isShared } : null,
     isBeingChecked: known.isCheckRequested || isCheckUnderWay(known, nowMs),
-    lastFailure: lastFailure
-      ? {
-          reason: lastFailure.reason,
-          status: lastFailure.status ?? null,
-          ageSeconds: seconds(nowMs - lastFailure.atMs),
-        }
-      : null,
-    requests: counted?.requests ?? 0,
-    failures: counted?.failures ?? 0,
+    lastFailure: counted?.lastFailure ? withAge(counted.lastFailure, nowMs) : null,
     minutes: minutesOf(counted, nowMs),
   };
 }
 
 /** When a check may bring back a backend that is down, if a request passes then: after its term, as due.ts says. */
-function nextCheckMs({ result, ejection, checkBeganMs }: BackendHealth, times: CheckTimes, jitter: number): number {
+function nextCheckMs(
+  { result, checkBeganMs }: BackendHealth,
+  untilMs: number,
+  times: CheckTimes,
+  jitter: number,
+): number {
   const lastMs = result?.atMs ?? NEVER;
-  const untilMs = ejection?.untilMs ?? NEVER;
   if (Math.max(checkBeganMs, lastMs) < untilMs) return untilMs;
   return lastMs + Math.min(times.downTimeMs, times.healthCheckIntervalMs || times.downTimeMs) * (1 + jitter / 10);
+}
+
+/** What happened at a moment, told by how long ago that is. */
+function withAge<T extends { readonly atMs: number }>({ atMs, ...rest }: T, nowMs: number) {
+  return { ...rest, ageSeconds: seconds(nowMs - atMs) };
 }
 
 function seconds(ms: number): number {
