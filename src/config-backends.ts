@@ -23,7 +23,7 @@ export type Vars = Readonly<Record<string, unknown>>;
 export type Report = (variable: string, allowed: string) => void;
 
 /** A header as a request may carry it: no control characters, and nothing that has no place in a byte. */
-const HEADER_LINE = new RegExp(`^(${TOKEN}):[ \\t]*([\\t\\x20-\\x7e\\x80-\\xff]*)$`);
+const HEADER_LINE = new RegExp(`^(${TOKEN}):[ \\t]*([\\t -~\\x80-\\xff]*)$`);
 
 /**
  * Headers that would break the connection to the backend (RFC 9110, sections 7.2, 7.6.1 and 8.6), that only Cloudflare may

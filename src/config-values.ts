@@ -19,7 +19,7 @@ export interface Variable<Key extends string, T> {
 }
 
 /** The token of RFC 9110, section 5.6.2, and RFC 6265, section 4.1.1. */
-export const TOKEN = "[!#$%&'*+\\-.^_`|~0-9A-Za-z]+";
+export const TOKEN = "[\\w!#$%&'*+.^`|~-]+";
 
 /** What is said of a value that is secret, wherever it is wrong. */
 export const NOT_SHOWN = "(not shown)";

@@ -79,7 +79,7 @@ export const VARIABLES = {
   STATUS_PATH: text(
     "statusPath",
     "",
-    "must be empty, or a path of letters, digits and /-_.~ with one leading slash, and neither / nor HEALTH_CHECK_PATH",
+    "must be empty, or one slash, then letters, digits and /-_.~, and not HEALTH_CHECK_PATH",
     // It has to reach the Worker as it is written: no dot segments, and nothing that is percent-encoded on its way.
     "(/(?!/)(?!(.*/)?\\.\\.?(/|$))[\\w/.~-]+)?",
   ),
