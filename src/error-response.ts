@@ -1,5 +1,5 @@
 import { prefersHtml, prefersJson } from "./accept.ts";
-import { html } from "./markup.ts";
+import { html, pageOf } from "./markup.ts";
 
 /** How long a client should wait before it asks again, in seconds: about as long as it takes to find a dead backend. */
 const RETRY_AFTER_SECONDS = "5";
@@ -33,8 +33,5 @@ export function errorResponse(
 function bodyOf(text: string, accept: string): [type: string, body: string] {
   if (prefersJson(accept)) return ["application/json", `${JSON.stringify({ error: text })}\n`];
   if (!prefersHtml(accept)) return ["text/plain; charset=utf-8", `${text}\n`];
-  const page = html`<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Load balancer</title>
-<body style="color-scheme:light dark;font:1.2em/1.5 system-ui;max-width:30em;margin:4em auto;padding:0 1em;white-space:pre-line">${text}
-`;
-  return ["text/html; charset=utf-8", page.text];
+  return ["text/html; charset=utf-8", pageOf("Load balancer", html`<main style="white-space:pre-line">${text}</main>`)];
 }

@@ -1,10 +1,11 @@
-import { html, Markup } from "../markup.ts";
+import { html, type Markup, pageOf } from "../markup.ts";
 import { chart, type Scale, scaleOf } from "./chart.ts";
 import {
   checkText,
   count,
   duration,
   ejectionText,
+  isUpFor,
   lastFailureText,
   stateDetail,
   stateWord,
@@ -32,17 +33,7 @@ export function statusPage(snapshot: Snapshot, { nonce, refreshSeconds }: PageOp
   const tone = toneOf(snapshot);
   const scale = scaleOf(backends.map(({ minutes }) => minutes));
   const isWeighted = backends.some(({ weight }) => weight !== backends[0]?.weight);
-  return html`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>${summary} · load balancer</title>
-<link rel="icon" href="data:,">
-<style nonce="${nonce}">${STYLE}</style>
-</head>
-<body>
-<header>
+  const content = html`<header>
 <h1 class="${tone}">${sign(tone)}${summary}</h1>
 <p>${
     refreshSeconds === undefined
@@ -63,19 +54,17 @@ export function statusPage(snapshot: Snapshot, { nonce, refreshSeconds }: PageOp
     "Data centre": isolate.dataCentre || "unknown",
     "Running for": duration(isolate.ageSeconds),
   })}</dl>
-<p>Cloudflare runs many isolates, copies of the Worker. Each counts for itself, until it is replaced. Results are ${
+<p>One of many copies of the Worker. Each counts for itself, until it is replaced. Results are ${
     isolate.sharesResults ? "shared within a data centre" : "not shared: SHARE_HEALTH is off"
   }.</p>
-</main>
-</body>
-</html>
-`.text;
+</main>`;
+  return pageOf(`${summary} · load balancer`, content, STYLE, nonce);
 }
 
 /** The worst that holds; a backup on standby is as it should be. */
 function toneOf({ answering, backends }: Snapshot): Tone {
   if (answering === 0) return "down";
-  return backends.every(({ state, backup }) => state === "up" || backup === "standby") ? "up" : "waiting";
+  return backends.every(isUpFor) ? "up" : "waiting";
 }
 
 function backendToneOf({ state, backup, worksAllTheSame }: BackendSnapshot): Tone {
@@ -112,14 +101,11 @@ function facts(known: Readonly<Record<string, string | null>>): Markup[] {
   );
 }
 
-const STYLE = new Markup(`
-:root{color-scheme:light dark}
-.up{--tone:light-dark(#157347,#4cc38a)}
+const STYLE = `.up{--tone:light-dark(#157347,#4cc38a)}
 .down{--tone:light-dark(#b3261e,#ff8078)}
 .waiting{--tone:light-dark(#8a5a00,#e6b450)}
 .standby{--tone:light-dark(#555,#aaa)}
-*{box-sizing:border-box;margin:0;padding:0}
-body{font:16px/1.5 system-ui;max-width:66rem;margin:auto;padding:2rem 1rem;overflow-wrap:anywhere}
+*{margin:0;padding:0}
 h2{margin-top:2rem}
 b{color:var(--tone)}
 i{display:inline-block;width:1.5em;margin-right:.4em;border-radius:1em;background:var(--tone);color:Canvas;font-size:.8em;text-align:center}
@@ -137,4 +123,4 @@ path.down{fill:var(--tone)}
 line{stroke:CanvasText}
 figcaption{display:flex;justify-content:space-between}
 @media(min-width:52rem){li{grid-template-columns:13rem 1fr 19rem}}
-`);
+`;

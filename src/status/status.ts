@@ -18,8 +18,7 @@ const REFRESH_SECONDS = 10;
 
 /** Whether a request's path and query are those of the status page. */
 export function isStatusPath(path: string, { statusPath }: Pick<Config, "statusPath">): boolean {
-  if (statusPath === "" || !path.startsWith(statusPath)) return false;
-  return path.length === statusPath.length || path[statusPath.length] === "?";
+  return statusPath !== "" && (path === statusPath || path.startsWith(`${statusPath}?`));
 }
 
 /**
@@ -69,5 +68,5 @@ export async function answerStatus(request: Request, path: string, invocation: I
     body = statusPage(snapshot, { nonce, refreshSeconds });
   }
   headers.set("Content-Type", type);
-  return new Response(method === "HEAD" ? null : body, { status: isUp ? 200 : 503, headers });
+  return new Response(body, { status: isUp ? 200 : 503, headers });
 }
