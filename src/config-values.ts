@@ -32,9 +32,9 @@ export function textOf(found: unknown): string | undefined {
 /** A wrong value as the log may hold it: no credentials, no path of an address (it may be a user's), and nothing secret. */
 export function redacted(variable: string, found: unknown): string | undefined {
   if (/^(STATUS_PATH$|HEADERS_)/.test(variable)) return NOT_SHOWN;
-  if (typeof found === "object") return "object";
-  const text = textOf(found)?.replace(/^(https?:\/\/)?.*@/s, "$1…@");
-  return variable.startsWith("HEALTH_CHECK_") ? text : text?.replace(/([^/:]\/|[?#])\S+/g, "$1…");
+  if (found === undefined) return undefined;
+  const text = textOf(found) ?? "object";
+  return text.replace(/^(https?:\/\/)?.*@/s, "$1…@").replace(/([^/:]\/|[?#])\S+/g, "$1…");
 }
 
 /** A variable of `VARIABLES`, so that its key and the type of its value are known to the compiler. */
