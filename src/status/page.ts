@@ -1,5 +1,6 @@
+import type { Minute } from "../counters.ts";
 import { html, type Markup, pageOf } from "../markup.ts";
-import { chart, type Scale, scaleOf } from "./chart.ts";
+import { chart, scaleOf } from "./chart.ts";
 import {
   checkText,
   count,
@@ -74,7 +75,7 @@ function backendToneOf({ state, backup, worksAllTheSame }: BackendSnapshot): Ton
   return state === "up" ? state : "waiting";
 }
 
-function backendCard(backend: BackendSnapshot, isWeighted: boolean, scale: Scale): Markup {
+function backendCard(backend: BackendSnapshot, isWeighted: boolean, scale: Minute): Markup {
   const tone = backendToneOf(backend);
   return html`
 <li><div><h3>${backend.id}</h3>
@@ -117,10 +118,10 @@ li,main>dl>div{border:1px solid #8886;border-radius:.75rem;padding:1rem}
 main>dl{grid-template-columns:repeat(auto-fit,minmax(8.5rem,1fr))}
 li dl{gap:.3rem;align-content:start}
 li dl div{display:grid;grid-template-columns:6rem 1fr}
-svg{display:block;width:100%;height:3.5rem}
+svg{display:block;width:100%;height:3.5rem;overflow:visible}
 path{fill:#5b7fb5}
 path.down{fill:var(--tone)}
-line{stroke:CanvasText}
+line{stroke:CanvasText;vector-effect:non-scaling-stroke}
 figcaption{display:flex;justify-content:space-between}
 @media(min-width:52rem){li{grid-template-columns:13rem 1fr 19rem}}
 `;
