@@ -1,10 +1,10 @@
 /** Whether an `Accept` header prefers JSON to HTML (RFC 9110, section 12.5.1). */
-export function prefersJson(accept: string): boolean {
+export function prefersJson(accept: string | null): boolean {
   return preferenceFor("application/json", accept) > preferenceFor("text/html", accept);
 }
 
 /** Whether an `Accept` header prefers HTML to just anything, as browsers do; a player's wildcard does not. */
-export function prefersHtml(accept: string): boolean {
+export function prefersHtml(accept: string | null): boolean {
   return preferenceFor("text/html", accept) > preferenceFor("*/*", accept);
 }
 
@@ -13,16 +13,15 @@ export function prefersHtml(accept: string): boolean {
  * have three decimals at most, the type that is named goes before one that only a wildcard allows, as clients that want JSON
  * tend to say "application/json, *\/*".
  */
-function preferenceFor(type: string, accept: string): number {
+function preferenceFor(type: string, accept: string | null): number {
   const ranges = ["*/*", type.replace(/\/.*/, "/*"), type];
   let preference = 0;
   let best = -1;
-  for (const part of accept.toLowerCase().split(",")) {
-    const [range = "", ...parameters] = part.split(";").map((text) => text.trim());
-    const precision = ranges.indexOf(range);
+  for (const part of accept?.toLowerCase().split(",") ?? []) {
+    const precision = ranges.indexOf(part.replace(/;.*/s, "").trim());
     if (precision <= best) continue;
     best = precision;
-    const weight = Number(parameters.find((parameter) => parameter.startsWith("q="))?.slice(2) ?? 1);
+    const weight = Number(/;\s*q=([\d.]*)/.exec(part)?.[1] ?? 1);
     preference = weight > 0 ? weight + precision / 10_000 : 0;
   }
   return preference;

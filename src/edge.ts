@@ -8,7 +8,7 @@ import { errorResponse } from "./error-response.ts";
 export function admit(request: Request, { publicOrigin, primaryDomain }: Config): string | Response {
   const { url, method } = request;
   // How nearly every request comes; cutting the text instead of parsing it also keeps the path as it was sent.
-  if (url.startsWith(publicOrigin) && url[publicOrigin.length] === "/") return url.slice(publicOrigin.length);
+  if (url.startsWith(`${publicOrigin}/`)) return url.slice(publicOrigin.length);
 
   // Neither userinfo nor a backslash, which a URL parser would take for a slash.
   const [, scheme, host, rest = ""] = /^(https?):\/\/([^/?#\\@:]*?)\.?(?::\d*)?((?:[/?#].*)?)$/s.exec(url) ?? [];
