@@ -105,7 +105,7 @@ function parseHeaders(text: string | undefined): Backend["headers"] | undefined 
 
 /** The id of a backend, from the name of either variable that speaks of it. */
 function idOf(variable: string): string {
-  return variable.slice(variable.indexOf("_") + 1).toLowerCase();
+  return variable.slice("BACKEND_".length).toLowerCase(); // `HEADERS_` is as long.
 }
 
 /** The options behind a backend's address, in nginx's words; `undefined` for one that is unknown, out of bounds or given twice. */

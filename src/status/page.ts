@@ -33,7 +33,6 @@ export function statusPage(snapshot: Snapshot, { nonce, refreshSeconds }: PageOp
   const summary = summaryOf(snapshot);
   const tone = toneOf(snapshot);
   const scale = scaleOf(backends.map(({ minutes }) => minutes));
-  const isWeighted = backends.some(({ weight }) => weight !== backends[0]?.weight);
   const content = html`<header>
 <h1 class="${tone}">${sign(tone)}${summary}</h1>
 <p>${
@@ -45,7 +44,7 @@ export function statusPage(snapshot: Snapshot, { nonce, refreshSeconds }: PageOp
 <main>
 <h2>Backends</h2>
 <p>Requests per minute; failed ones hang below the line.</p>
-<ul>${backends.map((backend) => backendCard(backend, isWeighted, scale))}</ul>
+<ul>${backends.map((backend) => backendCard(backend, scale))}</ul>
 <h2>This isolate</h2>
 <dl>${facts({
     Requests: count(isolate.requests),
@@ -69,13 +68,12 @@ function toneOf({ answering, backends }: Snapshot): Tone {
 }
 
 function backendToneOf({ state, backup, worksAllTheSame }: BackendSnapshot): Tone {
-  if (worksAllTheSame) return "waiting";
-  if (state === "down") return state;
+  if (state === "down" && !worksAllTheSame) return state;
   if (backup === "standby") return backup;
   return state === "up" ? state : "waiting";
 }
 
-function backendCard(backend: BackendSnapshot, isWeighted: boolean, scale: Minute): Markup {
+function backendCard(backend: BackendSnapshot, scale: Minute): Markup {
   const tone = backendToneOf(backend);
   return html`
 <li><div><h3>${backend.id}</h3>
@@ -85,7 +83,7 @@ function backendCard(backend: BackendSnapshot, isWeighted: boolean, scale: Minut
     Why: backend.ejectedFor && ejectionText(backend.ejectedFor),
     "Last check": checkText(backend),
     "Last failure": lastFailureText(backend),
-    Weight: isWeighted ? count(backend.weight) : null,
+    Weight: backend.weight === 1 ? null : count(backend.weight),
   })}</dl>
 ${chart(backend.minutes, scale)}
 </li>`;

@@ -49,8 +49,8 @@ export function ejectionText(reason: EjectionReason): string {
   return reason === "consecutive failures" ? `${reason}, at requests that another backend answered` : reason;
 }
 
-export function checkText({ result, isBeingChecked, backup }: BackendSnapshot): string {
-  if (!result) return backup === "standby" && !isBeingChecked ? "none" : "being checked";
+export function checkText({ result, isBeingChecked }: BackendSnapshot): string {
+  if (!result) return isBeingChecked ? "being checked" : "none";
   const { kind, status, tookMs, ageSeconds, isShared } = result;
   const took = `${count(tookMs)} ms`;
   const isAnswered = kind !== "no answer" && kind !== "network error";

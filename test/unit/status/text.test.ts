@@ -45,9 +45,8 @@ it.each<[string, object, Partial<BackendSnapshot>?]>([
   ["network error after 24 ms, just now", { kind: "network error", status: null }],
   ["answered 200 in 24 ms, just now, by another isolate", { isShared: true }],
   ["answered 200 in 24 ms, just now; being checked again", {}, { isBeingChecked: true }],
-  ["being checked", {}, { result: null }],
-  ["none", {}, { result: null, backup: "standby" }],
-  ["being checked", {}, { result: null, backup: "standby", isBeingChecked: true }],
+  ["none", {}, { result: null }],
+  ["being checked", {}, { result: null, isBeingChecked: true }],
 ])("the last check reads %j", (told, result, parts) => {
   expect(text.checkText(backend({ result: { ...RESULT, ...result }, ...parts }))).toBe(told);
 });
