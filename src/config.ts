@@ -63,8 +63,16 @@ export const VARIABLES = {
     "must be a path with one leading slash",
     '/(?!/)[!-"$-~]*',
   ),
-  /** Empty means that any 2xx is good. Absent, it is AIOStreams' own for AIOStreams' own path, else empty. */
-  HEALTH_CHECK_EXPECT: text("healthCheckExpect", "", "must be text of at most 200 characters, or empty", "[^]{0,200}"),
+  /**
+   * Empty means that any 2xx is good. The default is what AIOStreams answers on its own health route; a proxy whose application
+   * is gone answers something else. It is empty for another route.
+   */
+  HEALTH_CHECK_EXPECT: text(
+    "healthCheckExpect",
+    '"success":true',
+    "must be text of at most 200 characters, or empty",
+    "[^]{0,200}",
+  ),
   /** 0 means that nothing is checked by age. */
   HEALTH_CHECK_INTERVAL: variable(
     "healthCheckIntervalMs",
@@ -79,7 +87,7 @@ export const VARIABLES = {
   STATUS_PATH: text(
     "statusPath",
     "",
-    "must be empty, or one slash, then letters, digits and /-_.~, and not HEALTH_CHECK_PATH",
+    "must be empty, or one slash, then letters, digits and /-_.~",
     // It has to reach the Worker as it is written: no dot segments, and nothing that is percent-encoded on its way.
     "(/(?!/)(?!(.*/)?\\.\\.?(/|$))[\\w/.~-]+)?",
   ),
@@ -92,9 +100,6 @@ export const VARIABLES = {
     `([Xx]-${TOKEN})?`,
   ),
 };
-
-/** What AIOStreams answers on its health route; a proxy whose application is gone answers something else. */
-const AIOSTREAMS_HEALTH = '"success":true';
 
 /** Whether the name is that of a backend: `BACKEND_<NAME>`, but not a setting that happens to begin like one. */
 export function isBackendVariable(name: string): boolean {
@@ -124,12 +129,11 @@ export function parseConfig(vars: Vars): Config {
     if (values[key] === undefined) report(name, allowed);
   }
   const isOwnRoute = values.healthCheckPath === VARIABLES.HEALTH_CHECK_PATH.defaultValue;
-  if (vars.HEALTH_CHECK_EXPECT === undefined && isOwnRoute) values.healthCheckExpect = AIOSTREAMS_HEALTH;
+  if (vars.HEALTH_CHECK_EXPECT === undefined && !isOwnRoute) values.healthCheckExpect = "";
   const config = values as Omit<Config, "publicOrigin" | "backends">;
   const { primaryDomain, statusPath, healthCheckPath } = config;
-  if (statusPath && statusPath === healthCheckPath?.replace(/\?.*/, "")) {
-    report("STATUS_PATH", VARIABLES.STATUS_PATH.allowed);
-  }
+  if (statusPath && statusPath === healthCheckPath?.split("?")[0])
+    report("STATUS_PATH", "must not be HEALTH_CHECK_PATH");
   const backendVariables = Object.keys(vars).filter(isBackendVariable);
   const backends = Object.freeze(parseBackends(vars, backendVariables, primaryDomain, report));
   if (issues.length > 0) throw new ConfigError(issues);
