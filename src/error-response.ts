@@ -25,7 +25,7 @@ export function errorResponse(
   request: Pick<Request, "headers">,
   status: number,
   text: string,
-  extra: Record<string, string> = {},
+  extra?: Readonly<Record<string, string>>,
 ): Response {
   // The former is for programs, the latter for browsers.
   const outage = { "Retry-After": RETRY_AFTER_SECONDS, Refresh: RETRY_AFTER_SECONDS };

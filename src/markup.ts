@@ -10,7 +10,7 @@ export class Markup {
 type Value = string | number | Markup | readonly Markup[];
 
 /** A page without scripts or other files; a Content-Security-Policy can allow its style sheet by `nonce`. */
-export function pageOf(title: string, content: Markup, style = "", nonce = ""): string {
+export function pageOf(title: string, content: Markup, style = html``, nonce = ""): string {
   return html`<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -20,7 +20,7 @@ export function pageOf(title: string, content: Markup, style = "", nonce = ""): 
 <style nonce="${nonce}">
 :root{color-scheme:light dark}
 body{font:16px/1.5 system-ui;max-width:64rem;margin:auto;padding:2rem 1rem;overflow-wrap:anywhere}
-${new Markup(style)}</style>
+${style}</style>
 ${content}
 `.text;
 }

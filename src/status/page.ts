@@ -100,7 +100,7 @@ function facts(known: Readonly<Record<string, string | null>>): Markup[] {
   );
 }
 
-const STYLE = `.up{--tone:light-dark(#157347,#4cc38a)}
+const STYLE = html`.up{--tone:light-dark(#157347,#4cc38a)}
 .down{--tone:light-dark(#b3261e,#ff8078)}
 .waiting{--tone:light-dark(#8a5a00,#e6b450)}
 .standby{--tone:light-dark(#555,#aaa)}

@@ -1,7 +1,7 @@
 import type { Backend } from "../config.ts";
 import { minutesOf } from "../counters.ts";
 import type { CheckTimes } from "../health/due.ts";
-import { type BackendHealth, healthOf, isCheckUnderWay, NEVER, stateOf } from "../health/health-state.ts";
+import { type CheckResult, type Ejection, healthOf, isCheckUnderWay, NEVER, stateOf } from "../health/health-state.ts";
 import type { Invocation } from "../health/monitor.ts";
 import { isAvailable, isStandby, worksAllTheSame } from "../health/view.ts";
 import type { BackendSnapshot, Snapshot } from "./types.ts";
@@ -41,7 +41,7 @@ function backendSnapshotOf(backend: Backend, { config, health, counters }: Known
     sinceSeconds: seconds(nowMs - known.sinceMs),
     ejectedFor: ejection?.reason ?? null,
     nextCheckSeconds:
-      ejection && !isOnStandby ? seconds(nextCheckMs(known, ejection.untilMs, config, health.jitter) - nowMs) : null,
+      ejection && !isOnStandby ? seconds(nextCheckMs(result, ejection, config, health.jitter) - nowMs) : null,
     result: result ? { ...withAge(result, nowMs), isShared: known.isShared } : null,
     isBeingChecked: known.isCheckRequested || isCheckUnderWay(known, nowMs),
     lastFailure: counted?.lastFailure ? withAge(counted.lastFailure, nowMs) : null,
@@ -49,16 +49,15 @@ function backendSnapshotOf(backend: Backend, { config, health, counters }: Known
   };
 }
 
-/** When a check may bring back a backend that is down, if a request passes then: after its term, as due.ts says. */
+/** When a check may bring back a backend that is down, if a request passes then: after its term, then by age, as due.ts says. */
 function nextCheckMs(
-  { result, checkBeganMs }: BackendHealth,
-  untilMs: number,
-  times: CheckTimes,
+  result: CheckResult | undefined,
+  { untilMs }: Ejection,
+  { downTimeMs, healthCheckIntervalMs }: CheckTimes,
   jitter: number,
 ): number {
-  const lastMs = result?.atMs ?? NEVER;
-  if (Math.max(checkBeganMs, lastMs) < untilMs) return untilMs;
-  return lastMs + Math.min(times.downTimeMs, times.healthCheckIntervalMs || times.downTimeMs) * (1 + jitter / 10);
+  if (!result || result.atMs < untilMs) return untilMs;
+  return result.atMs + Math.min(downTimeMs, healthCheckIntervalMs || downTimeMs) * (1 + jitter / 10);
 }
 
 /** What happened at a moment, told by how long ago that is. */
