@@ -19,9 +19,9 @@ it.each([[[quiet]], [[]]])("a scale has room for the line while there was no req
 });
 
 it("a minute with requests has a bar that stands on the line, and its failures hang below it", () => {
-  expect(drawn(busy(4, 3))).toEqual(["0 -4 300 7", "M295 0v-4h4V0z", "M295 0v3h4V0z"]);
+  expect(drawn(busy(4, 3))).toEqual(["0 -4 60 7", "M59 0v-4h.8V0z", "M59 0v3h.8V0z"]);
 });
 
 it("a failure is seen, however many requests there are beside it", () => {
-  expect(drawn(busy(13_999, 1))).toEqual(["0 -13999 300 14000", "M295 0v-13999h4V0z", "M295 0v1000h4V0z"]);
+  expect(drawn(busy(13_999, 1))).toEqual(["0 -13999 60 14000", "M59 0v-13999h.8V0z", "M59 0v1000h.8V0z"]);
 });
