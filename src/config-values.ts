@@ -68,8 +68,8 @@ export function text<const Key extends string>(key: Key, defaultValue: string, a
 
 /** Digits alone: no sign, no fraction, no exponent. */
 export function parseInteger(text: string, min: number, max: number): number | undefined {
-  const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
-  return value >= min && value <= max ? value : undefined;
+  const value = Number(text);
+  return /^\d+$/.test(text) && value >= min && value <= max ? value : undefined;
 }
 
 /** A host name or an IPv4 address, in lower case and as DNS has it. */

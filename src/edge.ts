@@ -11,12 +11,12 @@ export function admit(request: Request, { publicOrigin, primaryDomain }: Config)
   if (url.startsWith(`${publicOrigin}/`)) return url.slice(publicOrigin.length);
 
   // Neither userinfo nor a backslash, which a URL parser would take for a slash.
-  const [, scheme, host, rest = ""] = /^(https?):\/\/([^/?#\\@:]*?)\.?(?::\d*)?((?:[/?#].*)?)$/s.exec(url) ?? [];
+  const [, scheme, host, rest] = /^(https?):\/\/([^/?#\\@:]*?)\.?(?::\d*)?(?=[/?#]|$)\/?(.*)/s.exec(url) ?? [];
   if (host?.toLowerCase() !== primaryDomain) {
     return errorResponse(request, 421, "This host is not served here. Check the URL.");
   }
 
-  const path = rest.startsWith("/") ? rest : `/${rest}`;
+  const path = `/${rest}`;
   if (scheme === "https") return path;
   // 308 keeps the method and the body (RFC 9110, section 15.4.9); 301 is what every old player knows.
   const status = method === "GET" || method === "HEAD" ? 301 : 308;
