@@ -30,14 +30,14 @@ const HEADER_LINE = new RegExp(`^(${TOKEN}):[ \\t]*([\\t -~\\x80-\\xff]*)$`);
  * set, or that the Worker vouches for.
  */
 const NOT_CONFIGURABLE =
-  /^(host|connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|content-length|cf-connecting-ip|x-forwarded-.*)$/i;
+  /^(Host|Connection|Keep-Alive|Proxy-.*|TE|Trailer|Transfer-Encoding|Upgrade|Content-Length|CF-Connecting-IP|X-Forwarded-.*)$/i;
 
 /** Whether the name is that of a backend's request headers: `HEADERS_<NAME>`, a secret. */
 export function isHeadersVariable(name: string): boolean {
   return name.startsWith("HEADERS_");
 }
 
-/** The backends of these variables, in the order of their ids. */
+/** The backends of these variables, in their order. */
 export function parseBackends(
   vars: Vars,
   variables: readonly string[],
@@ -56,8 +56,7 @@ export function parseBackends(
     const twin = backends.find((other) => other.id === id || other.origin === url?.origin);
     if (!/^[\w-]+$/.test(id)) report(variable, "must have a name of letters, digits, _ or - after BACKEND_");
     else if (!url) report(variable, "must be host, host:port or http(s)://host[:port], without path or credentials");
-    else if (!options)
-      report(variable, "may have these options after its address, each once: weight=1 to weight=100, backup");
+    else if (!options) report(variable, "may have these options, each once: weight=1 to weight=100, backup");
     else if (url.hostname === primaryDomain) report(variable, "must not be PRIMARY_DOMAIN itself: requests would loop");
     else if (twin)
       report(variable, `must not have the name, in any case, or the address of another backend: ${twin.id}`);
@@ -69,7 +68,7 @@ export function parseBackends(
   if (backends.length === given.length && backends.every(({ isBackup }) => isBackup)) {
     report("BACKEND_<NAME>", "is required: at least one backend that is no backup");
   }
-  return backends.sort((a, b) => (a.id < b.id ? -1 : 1));
+  return backends;
 }
 
 /** The headers of every `HEADERS_<NAME>`, by the id of its backend, which is one of `ids`. */

@@ -19,7 +19,7 @@ export { type Backend, type ConfigIssue, isHeadersVariable };
 export type Config = { readonly [Name in VariableName as (typeof VARIABLES)[Name]["key"]]: ValueOf<Name> } & {
   /** `https://` and the primary domain: how every address of the service begins. */
   readonly publicOrigin: string;
-  /** In the order of their ids. */
+  /** In the order of their variables. */
   readonly backends: readonly Backend[];
 };
 
@@ -134,7 +134,7 @@ export function parseConfig(vars: Vars): Config {
   const { primaryDomain, statusPath, healthCheckPath } = config;
   if (statusPath && statusPath === healthCheckPath?.split("?")[0])
     report("STATUS_PATH", "must not be HEALTH_CHECK_PATH");
-  const backendVariables = Object.keys(vars).filter(isBackendVariable);
+  const backendVariables = Object.keys(vars).filter(isBackendVariable).sort();
   const backends = Object.freeze(parseBackends(vars, backendVariables, primaryDomain, report));
   if (issues.length > 0) throw new ConfigError(issues);
   return Object.freeze({ ...config, publicOrigin: `https://${primaryDomain}`, backends });

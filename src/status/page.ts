@@ -54,7 +54,7 @@ export function statusPage(snapshot: Snapshot, { nonce, refreshSeconds }: PageOp
     "Data centre": isolate.dataCentre || "unknown",
     "Running for": duration(isolate.ageSeconds),
   })}</dl>
-<p>One of many copies of the Worker. Each counts for itself, until it is replaced. Results are ${
+<p>One of many copies of the Worker, each of which counts for itself. Results are ${
     isolate.sharesResults ? "shared within a data centre" : "not shared: SHARE_HEALTH is off"
   }.</p>
 </main>`;

@@ -99,7 +99,7 @@ describe("a backend's options", () => {
 });
 
 describe("backends", () => {
-  it("have their variable's name in lower case as their id, in the order of the ids", () => {
+  it("have their variable's name in lower case as their id, in the order of the variables", () => {
     const { backends } = parseConfig({ ...ONE, BACKEND_Zeta: "z.example.net", "BACKEND_ALPHA_2-x": "a.example.net" });
     expect(backends.map(({ id }) => id)).toEqual(["alpha_2-x", "cf", "zeta"]);
   });
