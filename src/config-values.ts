@@ -62,7 +62,7 @@ export function boolean<const Key extends string>(key: Key, defaultValue: boolea
 
 /** `pattern`: what the whole text has to be, as a regular expression. */
 export function text<const Key extends string>(key: Key, defaultValue: string, allowed: string, pattern: string) {
-  const whole = new RegExp(`^(?:${pattern})$`);
+  const whole = new RegExp(`^${pattern}$`);
   return variable(key, defaultValue, allowed, (text) => (whole.test(text) ? text : undefined));
 }
 

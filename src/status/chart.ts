@@ -2,9 +2,8 @@ import type { Minute } from "../counters.ts";
 import { html, type Markup } from "../markup.ts";
 import { hourText } from "./text.ts";
 
-/** The most that a minute of any chart of the page has: they have one scale, so that they can be compared. */
-export function scaleOf(charts: readonly (readonly Minute[])[]): Minute {
-  const minutes = charts.flat();
+/** The most that one of the minutes of all charts has: they have one scale, so that they can be compared. */
+export function scaleOf(minutes: readonly Minute[]): Minute {
   return {
     requests: Math.max(1, ...minutes.map(({ requests }) => requests)),
     failures: Math.max(0, ...minutes.map(({ failures }) => failures)),

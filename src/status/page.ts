@@ -32,7 +32,7 @@ export function statusPage(snapshot: Snapshot, { nonce, refreshSeconds }: PageOp
   const { backends, isolate } = snapshot;
   const summary = summaryOf(snapshot);
   const tone = toneOf(snapshot);
-  const scale = scaleOf(backends.map(({ minutes }) => minutes));
+  const scale = scaleOf(backends.flatMap(({ minutes }) => minutes));
   const content = html`<header>
 <h1 class="${tone}">${sign(tone)}${summary}</h1>
 <p>${

@@ -6,16 +6,16 @@ const busy = (requests: number, failures: number) => [...quiet.slice(1), { reque
 
 /** The paths and the box of a chart that stands alone. */
 function drawn(minutes: typeof quiet) {
-  const { text } = chart(minutes, scaleOf([minutes]));
+  const { text } = chart(minutes, scaleOf(minutes));
   return [...text.matchAll(/ (?:d|viewBox)="([^"]*)"/g)].map(([, value]) => value);
 }
 
 it("charts have one scale: the most requests and the most failures of any minute", () => {
-  expect(scaleOf([busy(10, 7), busy(40, 2)])).toEqual({ requests: 40, failures: 7 });
+  expect(scaleOf([...busy(10, 7), ...busy(40, 2)])).toEqual({ requests: 40, failures: 7 });
 });
 
-it.each([[[quiet]], [[]]])("a scale has room for the line while there was no request (%#)", (charts) => {
-  expect(scaleOf(charts)).toEqual({ requests: 1, failures: 0 });
+it.each([[quiet], [[]]])("a scale has room for the line while there was no request (%#)", (minutes) => {
+  expect(scaleOf(minutes)).toEqual({ requests: 1, failures: 0 });
 });
 
 it("a minute with requests has a bar that stands on the line, and its failures hang below it", () => {
