@@ -44,7 +44,7 @@ export function stateDetail(backend: BackendSnapshot): string {
 }
 
 export function ejectionText(reason: EjectionReason): string {
-  return reason === "consecutive failures" ? `${reason}, at requests that another backend answered` : reason;
+  return reason === "consecutive failures" ? `${reason}, of this backend alone` : reason;
 }
 
 export function checkText({ result, isBeingChecked }: BackendSnapshot): string {

@@ -57,7 +57,7 @@ it("one backend is told in a line", () => {
 
 it("an ejection that no check explains is explained", () => {
   expect(text.ejectionText("check: bad status")).toBe("check: bad status");
-  expect(text.ejectionText("consecutive failures")).toMatch(/^consecutive failures, at requests that another/);
+  expect(text.ejectionText("consecutive failures")).toMatch(/^consecutive failures, of this backend alone$/);
 });
 
 it.each([
