@@ -54,16 +54,21 @@ export function parseBackends(
     const url = parseOrigin(address);
     const options = parseOptions(optionTexts);
     const twin = backends.find((other) => other.id === id || other.origin === url?.origin);
-    if (!/^[\w-]+$/.test(id)) report(variable, "must have a name of letters, digits, _ or - after BACKEND_");
-    else if (!url) report(variable, "must be host, host:port or http(s)://host[:port], without path or credentials");
-    else if (!options) report(variable, "may have these options, each once: weight=1 to weight=100, backup");
-    else if (url.hostname === primaryDomain) report(variable, "must not be PRIMARY_DOMAIN itself: requests would loop");
-    else if (twin)
+    if (!/^[\w-]+$/.test(id)) {
+      report(variable, "must have a name of letters, digits, _ or - after BACKEND_");
+    } else if (!url) {
+      report(variable, "must be host, host:port or http(s)://host[:port], without path or credentials");
+    } else if (!options) {
+      report(variable, "may have these options, each once: weight=1 to weight=100, backup");
+    } else if (url.hostname === primaryDomain) {
+      report(variable, "must not be PRIMARY_DOMAIN itself: requests would loop");
+    } else if (twin) {
       report(variable, `must not have the name, in any case, or the address of another backend: ${twin.id}`);
-    else
+    } else {
       backends.push(
         Object.freeze({ id, origin: url.origin, ...options, headers: headers.get(id) ?? [], seed: hashText(id) }),
       );
+    }
   }
   if (backends.length === given.length && backends.every(({ isBackup }) => isBackup)) {
     report("BACKEND_<NAME>", "is required: at least one backend that is no backup");

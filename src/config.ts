@@ -132,8 +132,9 @@ export function parseConfig(vars: Vars): Config {
   if (vars.HEALTH_CHECK_EXPECT === undefined && !isOwnRoute) values.healthCheckExpect = "";
   const config = values as Omit<Config, "publicOrigin" | "backends">;
   const { primaryDomain, statusPath, healthCheckPath } = config;
-  if (statusPath && statusPath === healthCheckPath?.split("?")[0])
+  if (statusPath && statusPath === healthCheckPath?.split("?")[0]) {
     report("STATUS_PATH", "must not be HEALTH_CHECK_PATH");
+  }
   const backendVariables = Object.keys(vars).filter(isBackendVariable).sort();
   const backends = Object.freeze(parseBackends(vars, backendVariables, primaryDomain, report));
   if (issues.length > 0) throw new ConfigError(issues);

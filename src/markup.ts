@@ -9,7 +9,7 @@ export class Markup {
 
 type Value = string | number | Markup | readonly Markup[];
 
-/** A page without scripts or other files; a Content-Security-Policy can allow its style sheet by `nonce`. */
+/** A page without scripts or other files; a Content-Security-Policy may allow its style sheet, and nothing else, by `nonce`. */
 export function pageOf(title: string, content: Markup, style = html``, nonce = ""): string {
   return html`<!doctype html>
 <html lang="en">

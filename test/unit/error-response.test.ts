@@ -2,12 +2,12 @@ import { describe, expect, it } from "vitest";
 import { errorResponse } from "../../src/error-response.ts";
 
 const BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8";
+const HOSTILE = `</title><script>"&'`;
+
 /** What the Worker answers to a client with this `Accept` header. */
 function answerTo(accept: string | null, status: number, text: string, extra?: Record<string, string>): Response {
   return errorResponse({ headers: new Headers(accept === null ? {} : { Accept: accept }) }, status, text, extra);
 }
-
-const HOSTILE = `</title><script>"&'`;
 
 describe("an answer of the Worker's own", () => {
   it("is short, is not kept, and a web player on another site may read it", async () => {
