@@ -1,15 +1,14 @@
-import { type Backend, isHeadersVariable, parseBackends } from "./config-backends.ts";
+import { type Backend, isHeadersVariable, parseBackends, type Report, type Vars } from "./config-backends.ts";
 import {
   boolean,
   type ConfigIssue,
   integer,
-  NOT_SHOWN,
   parseHostName,
   parseInteger,
-  parseText,
   redacted,
   TOKEN,
   text,
+  textOf,
   type Variable,
   variable,
 } from "./config-values.ts";
@@ -20,13 +19,12 @@ export { type Backend, type ConfigIssue, isHeadersVariable };
 export type Config = { readonly [Name in VariableName as (typeof VARIABLES)[Name]["key"]]: ValueOf<Name> } & {
   /** `https://` and the primary domain: how every address of the service begins. */
   readonly publicOrigin: string;
-  /** In the order of their ids. */
+  /** In the order of their variables. */
   readonly backends: readonly Backend[];
 };
 
 type VariableName = keyof typeof VARIABLES;
 type ValueOf<Name extends VariableName> = NonNullable<ReturnType<(typeof VARIABLES)[Name]["parse"]>>;
-type Vars = Readonly<Record<string, unknown>>;
 
 /** The configuration cannot be used; `issues` holds everything that is wrong with it, not just the first thing. */
 export class ConfigError extends Error {
@@ -65,14 +63,22 @@ export const VARIABLES = {
     "must be a path with one leading slash",
     '/(?!/)[!-"$-~]*',
   ),
-  /** Empty means that any 2xx is good. Absent, it is AIOStreams' own for AIOStreams' own path, else empty. */
-  HEALTH_CHECK_EXPECT: variable("healthCheckExpect", "", "must be text of at most 200 characters, or empty", parseText),
+  /**
+   * Empty means that any 2xx is good. The default is what AIOStreams answers on its own health route; a proxy whose application
+   * is gone answers something else. It is empty for another route.
+   */
+  HEALTH_CHECK_EXPECT: text(
+    "healthCheckExpect",
+    '"success":true',
+    "must be text of at most 200 characters, or empty",
+    "[^]{0,200}",
+  ),
   /** 0 means that nothing is checked by age. */
   HEALTH_CHECK_INTERVAL: variable(
     "healthCheckIntervalMs",
     30_000,
     "must be 0, or a whole number from 1000 to 3600000",
-    (found) => parseInteger(found, 0, 0) ?? parseInteger(found, 1_000, HOUR_MS),
+    (text) => (text === "0" ? 0 : parseInteger(text, 1_000, HOUR_MS)),
   ),
   PROBE_AFTER: integer("probeAfterMs", 1_000, 1, HOUR_MS),
   SHARE_HEALTH: boolean("shareHealth", true),
@@ -81,7 +87,7 @@ export const VARIABLES = {
   STATUS_PATH: text(
     "statusPath",
     "",
-    "must be empty, or a path of letters, digits and /-_.~ with one leading slash, and neither / nor HEALTH_CHECK_PATH",
+    "must be empty, or one slash, then letters, digits and /-_.~",
     // It has to reach the Worker as it is written: no dot segments, and nothing that is percent-encoded on its way.
     "(/(?!/)(?!(.*/)?\\.\\.?(/|$))[\\w/.~-]+)?",
   ),
@@ -94,9 +100,6 @@ export const VARIABLES = {
     `([Xx]-${TOKEN})?`,
   ),
 };
-
-/** What AIOStreams answers on its health route; a proxy whose application is gone answers something else. */
-const AIOSTREAMS_HEALTH = '"success":true';
 
 /** Whether the name is that of a backend: `BACKEND_<NAME>`, but not a setting that happens to begin like one. */
 export function isBackendVariable(name: string): boolean {
@@ -116,21 +119,24 @@ export function isKnownVariable(name: string): boolean {
  */
 export function parseConfig(vars: Vars): Config {
   const issues: ConfigIssue[] = [];
+  const report: Report = (variable, allowed) => {
+    issues.push({ variable, allowed, found: redacted(variable, vars[variable]) });
+  };
   const values: Record<string, unknown> = {};
   for (const [name, { key, defaultValue, allowed, parse }] of Object.entries<Variable<string, unknown>>(VARIABLES)) {
-    const found = vars[name] ?? defaultValue;
-    values[key] = parse(typeof found === "string" ? found.trim() : found);
-    if (values[key] === undefined) issues.push({ variable: name, allowed, found: redacted(name, found) });
+    const text = textOf(vars[name] ?? defaultValue);
+    values[key] = text === undefined ? undefined : parse(text);
+    if (values[key] === undefined) report(name, allowed);
   }
   const isOwnRoute = values.healthCheckPath === VARIABLES.HEALTH_CHECK_PATH.defaultValue;
-  if (vars.HEALTH_CHECK_EXPECT === undefined && isOwnRoute) values.healthCheckExpect = AIOSTREAMS_HEALTH;
+  if (vars.HEALTH_CHECK_EXPECT === undefined && !isOwnRoute) values.healthCheckExpect = "";
   const config = values as Omit<Config, "publicOrigin" | "backends">;
   const { primaryDomain, statusPath, healthCheckPath } = config;
-  if (statusPath && statusPath === healthCheckPath?.replace(/\?.*/, "")) {
-    issues.push({ variable: "STATUS_PATH", allowed: VARIABLES.STATUS_PATH.allowed, found: NOT_SHOWN });
+  if (statusPath && statusPath === healthCheckPath?.split("?")[0]) {
+    report("STATUS_PATH", "must not be HEALTH_CHECK_PATH");
   }
   const backendVariables = Object.keys(vars).filter(isBackendVariable).sort();
-  const backends = Object.freeze(parseBackends(vars, backendVariables, primaryDomain, issues));
+  const backends = Object.freeze(parseBackends(vars, backendVariables, primaryDomain, report));
   if (issues.length > 0) throw new ConfigError(issues);
   return Object.freeze({ ...config, publicOrigin: `https://${primaryDomain}`, backends });
 }

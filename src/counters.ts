@@ -15,9 +15,6 @@ export interface Counters extends EventCounts {
 }
 
 export interface BackendCounters {
-  /** Attempts, so a request that was retried counts at each backend that it reached. */
-  requests: number;
-  failures: number;
   lastFailure: LastFailure | undefined;
   /** The last hour, by minutes since the epoch; a minute in which nothing happened is absent. */
   readonly minutes: Map<number, Minute>;
@@ -25,13 +22,14 @@ export interface BackendCounters {
 
 export interface LastFailure {
   readonly reason: FailureReason;
-  /** The status that it failed with, where there was an answer. */
-  readonly status: number | undefined;
+  /** The status that it failed with; `null` where there was no answer. */
+  readonly status: number | null;
   readonly atMs: number;
 }
 
 /** One minute of one backend. */
 export interface Minute {
+  /** Attempts, so a request that was retried counts at each backend that it reached. */
   requests: number;
   failures: number;
 }
@@ -55,7 +53,7 @@ export function countFailure(
   status: number | undefined,
   nowMs: number,
 ): void {
-  count(counters, id, "failures", nowMs).lastFailure = { reason, status, atMs: nowMs };
+  count(counters, id, "failures", nowMs).lastFailure = { reason, status: status ?? null, atMs: nowMs };
 }
 
 /** The last `MINUTES_KEPT` minutes of a backend, the oldest first and the running one last. */
@@ -67,7 +65,7 @@ export function minutesOf(backend: BackendCounters | undefined, nowMs: number): 
 function count(counters: Counters, id: string, what: keyof Minute, nowMs: number): BackendCounters {
   let backend = counters.backends.get(id);
   if (!backend) {
-    backend = { ...newMinute(), lastFailure: undefined, minutes: new Map() };
+    backend = { lastFailure: undefined, minutes: new Map() };
     counters.backends.set(id, backend);
   }
   const now = minuteOf(nowMs);
@@ -77,7 +75,6 @@ function count(counters: Counters, id: string, what: keyof Minute, nowMs: number
     backend.minutes.set(now, minute);
     for (const old of backend.minutes.keys()) if (old <= now - MINUTES_KEPT) backend.minutes.delete(old);
   }
-  backend[what]++;
   minute[what]++;
   return backend;
 }

@@ -1,40 +1,43 @@
 import { prefersHtml, prefersJson } from "./accept.ts";
+import { html, pageOf } from "./markup.ts";
 
 /** How long a client should wait before it asks again, in seconds: about as long as it takes to find a dead backend. */
 const RETRY_AFTER_SECONDS = "5";
 
+/** What an answer of the Worker's own says, and the type of that. */
+export type Body = readonly [type: string, text: string];
+
+export const inJson = (value: unknown): Body => ["application/json", `${JSON.stringify(value)}\n`];
+export const inText = (text: string): Body => ["text/plain; charset=utf-8", `${text}\n`];
+export const inHtml = (page: string): Body => ["text/html; charset=utf-8", page];
+
+/** An answer of the Worker's own: it is never cached, and its format depends on what the client accepts. */
+export function ownResponse(status: number, [type, text]: Body, extra: Record<string, string>): Response {
+  const headers = { "Content-Type": type, "Cache-Control": "no-store", Vary: "Accept", ...extra };
+  return new Response(text, { status, headers });
+}
+
 /**
- * An answer of the Worker's own, in the client's format: JSON where `accept`, its `Accept` header, prefers that, a page where a
- * browser asks, else plain text. It names no backend, is never cached, and a web player on another site can read it.
+ * Says why there is no other answer, in the client's format: JSON where its `Accept` header prefers that, a page where a
+ * browser asks, else plain text. It names no backend, and a web player on another site can read it.
  */
 export function errorResponse(
+  request: Pick<Request, "headers">,
   status: number,
   text: string,
-  accept: string | null,
-  extra: Record<string, string> = {},
+  extra?: Readonly<Record<string, string>>,
 ): Response {
-  const isOutage = status === 502 || status === 504;
-  const [type, body] = bodyOf(text, accept ?? "", isOutage);
-  return new Response(body, {
-    status,
-    headers: {
-      "Content-Type": type,
-      "Cache-Control": "no-store",
-      "Access-Control-Allow-Origin": "*",
-      Vary: "Accept",
-      ...(isOutage && { "Retry-After": RETRY_AFTER_SECONDS }),
-      ...extra,
-    },
+  // The former is for programs, the latter for browsers.
+  const outage = { "Retry-After": RETRY_AFTER_SECONDS, Refresh: RETRY_AFTER_SECONDS };
+  return ownResponse(status, bodyOf(text, request.headers.get("Accept")), {
+    "Access-Control-Allow-Origin": "*",
+    ...((status === 502 || status === 504) && outage),
+    ...extra,
   });
 }
 
-function bodyOf(text: string, accept: string, isOutage: boolean): [type: string, body: string] {
-  if (prefersJson(accept)) return ["application/json", `${JSON.stringify({ error: text })}\n`];
-  if (!prefersHtml(accept)) return ["text/plain; charset=utf-8", `${text}\n`];
-  const escaped = text.replace(/[&<>]/g, (character) => `&#${character.charCodeAt(0)};`);
-  const reload = isOutage ? `<meta http-equiv="refresh" content="${RETRY_AFTER_SECONDS}">` : "";
-  const page = `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">${reload}<title>Load balancer</title>
-<body style="color-scheme:light dark;font:1.2em/1.5 system-ui;max-width:30em;margin:4em auto;padding:0 1em;white-space:pre-line">${escaped}
-`;
-  return ["text/html; charset=utf-8", page];
+function bodyOf(text: string, accept: string | null): Body {
+  if (prefersJson(accept)) return inJson({ error: text });
+  if (!prefersHtml(accept)) return inText(text);
+  return inHtml(pageOf("Load balancer", html`<main style="white-space:pre-line">${text}</main>`));
 }

@@ -35,11 +35,7 @@ export default {
   async fetch(request, env, ctx) {
     const config = configOf(env);
     if (config instanceof ConfigError) {
-      return errorResponse(
-        500,
-        `The load balancer is not configured:\n${config.message}`,
-        request.headers.get("Accept"),
-      );
+      return errorResponse(request, 500, `The load balancer is not configured:\n${config.message}`);
     }
     const path = admit(request, config);
     if (path instanceof Response) return path;
@@ -80,7 +76,7 @@ export default {
     const { response, backend, status } = result;
     const nowMs = Date.now();
     if (env.METRICS) recordMetrics(env.METRICS, request, result, nowMs - startedMs);
-    if (!response || !backend) return errorResponse(status, TEXTS[status] ?? "", request.headers.get("Accept"));
+    if (!response || !backend) return errorResponse(request, status, TEXTS[status] ?? "");
     const isMoving = result.isBinding && shouldSetCookie(client, backend, config, health, nowMs);
     return answerToClient(response, backend, isMoving ? sessionCookie(backend, config) : undefined, config);
   },

@@ -127,7 +127,7 @@ function issueComplaints(vars: Vars, misplaced: readonly Complaint[]): Complaint
 function meantDomain({ PRIMARY_DOMAIN: value }: Vars): string | undefined {
   const text = String(value ?? "").trim();
   const host =
-    parseHostName(text) ?? parseHostName(URL.parse(/^https?:/i.test(text) ? text : `https://${text}`)?.hostname);
+    parseHostName(text) ?? parseHostName(URL.parse(/^https?:/i.test(text) ? text : `https://${text}`)?.hostname ?? "");
   // The URL parser makes an IPv4 address of a bare number.
   return host !== undefined && /^[\d.]+$/.test(host) && !text.includes(host) ? undefined : host;
 }

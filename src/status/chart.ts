@@ -1,45 +1,28 @@
 import type { Minute } from "../counters.ts";
-import { html, type Markup } from "./markup.ts";
+import { html, type Markup } from "../markup.ts";
 import { hourText } from "./text.ts";
 
-/** One scale for all charts of the page, so that they can be compared. */
-export interface Scale {
-  /** Where the line is: requests stand on it, failures hang below it. */
-  readonly line: number;
-  readonly heightPerRequest: number;
-  readonly heightPerFailure: number;
+/** The most that one of the minutes of all charts has: they have one scale, so that they can be compared. */
+export function scaleOf(minutes: readonly Minute[]): Minute {
+  return {
+    requests: Math.max(1, ...minutes.map(({ requests }) => requests)),
+    failures: Math.max(0, ...minutes.map(({ failures }) => failures)),
+  };
 }
 
-const CHART_HEIGHT = 56;
-const MINUTE_WIDTH = 5;
-const BAR_WIDTH = 4;
-/** However few failures there are beside the requests, they have to be seen. */
-const FAILURES_HEIGHT_MIN = 8;
-
-export function scaleOf(charts: readonly (readonly Minute[])[]): Scale {
-  const minutes = charts.flat();
-  const mostRequests = Math.max(1, ...minutes.map(({ requests }) => requests));
-  const mostFailures = Math.max(0, ...minutes.map(({ failures }) => failures));
-  const inProportion = (CHART_HEIGHT * mostFailures) / (mostRequests + mostFailures);
-  const hanging = mostFailures === 0 ? 1 : Math.max(FAILURES_HEIGHT_MIN, inProportion);
-  const line = CHART_HEIGHT - hanging;
-  return { line, heightPerRequest: line / mostRequests, heightPerFailure: hanging / Math.max(1, mostFailures) };
-}
-
-/** The last hour of one backend, a bar for each minute. */
-export function chart(minutes: readonly Minute[], { line, heightPerRequest, heightPerFailure }: Scale): Markup {
-  const y = line.toFixed(1);
+/** The last hour of one backend, a bar for each minute: requests stand on the line, failures hang below it. */
+export function chart(minutes: readonly Minute[], most: Minute): Markup {
   const bars = (heights: readonly number[]) =>
-    heights
-      .map((height, i) => (height === 0 ? "" : `M${i * MINUTE_WIDTH} ${y}v${height.toFixed(1)}h${BAR_WIDTH}V${y}z`))
-      .join("");
+    heights.map((height, i) => (height === 0 ? "" : `M${i} 0v${height}h.8V0z`)).join("");
   const text = hourText(minutes);
-  const width = minutes.length * MINUTE_WIDTH;
+  const height = most.requests + most.failures;
+  // However few failures there are beside the requests, they have to be seen.
+  const failures = minutes.map(({ failures }) => failures && Math.max(failures, Math.ceil(height / 14)));
   return html`<figure>
-<svg role="img" aria-label="Last hour: ${text}" viewBox="0 0 ${width} ${CHART_HEIGHT}" preserveAspectRatio="none">
-<path d="${bars(minutes.map(({ requests }) => -requests * heightPerRequest))}"/>
-<path class="down" d="${bars(minutes.map(({ failures }) => failures * heightPerFailure))}"/>
-<line x2="${width}" y1="${y}" y2="${y}"/></svg>
+<svg role="img" aria-label="Last hour: ${text}" viewBox="0 -${most.requests} ${minutes.length} ${height}" preserveAspectRatio="none">
+<path d="${bars(minutes.map(({ requests }) => -requests))}"/>
+<path class="down" d="${bars(failures)}"/>
+<line x2="${minutes.length}"/></svg>
 <figcaption><span>1 h ago</span><span>${text}</span><span>now</span></figcaption>
 </figure>`;
 }

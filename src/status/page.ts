@@ -1,10 +1,12 @@
-import { chart, type Scale, scaleOf } from "./chart.ts";
-import { html, Markup } from "./markup.ts";
+import type { Minute } from "../counters.ts";
+import { html, type Markup, pageOf } from "../markup.ts";
+import { chart, scaleOf } from "./chart.ts";
 import {
   checkText,
   count,
   duration,
   ejectionText,
+  isUpFor,
   lastFailureText,
   stateDetail,
   stateWord,
@@ -30,19 +32,8 @@ export function statusPage(snapshot: Snapshot, { nonce, refreshSeconds }: PageOp
   const { backends, isolate } = snapshot;
   const summary = summaryOf(snapshot);
   const tone = toneOf(snapshot);
-  const scale = scaleOf(backends.map(({ minutes }) => minutes));
-  const isWeighted = backends.some(({ weight }) => weight !== backends[0]?.weight);
-  return html`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>${summary} · load balancer</title>
-<link rel="icon" href="data:,">
-<style nonce="${nonce}">${STYLE}</style>
-</head>
-<body>
-<header>
+  const scale = scaleOf(backends.flatMap(({ minutes }) => minutes));
+  const content = html`<header>
 <h1 class="${tone}">${sign(tone)}${summary}</h1>
 <p>${
     refreshSeconds === undefined
@@ -53,7 +44,7 @@ export function statusPage(snapshot: Snapshot, { nonce, refreshSeconds }: PageOp
 <main>
 <h2>Backends</h2>
 <p>Requests per minute; failed ones hang below the line.</p>
-<ul>${backends.map((backend) => backendCard(backend, isWeighted, scale))}</ul>
+<ul>${backends.map((backend) => backendCard(backend, scale))}</ul>
 <h2>This isolate</h2>
 <dl>${facts({
     Requests: count(isolate.requests),
@@ -63,29 +54,26 @@ export function statusPage(snapshot: Snapshot, { nonce, refreshSeconds }: PageOp
     "Data centre": isolate.dataCentre || "unknown",
     "Running for": duration(isolate.ageSeconds),
   })}</dl>
-<p>Cloudflare runs many isolates, copies of the Worker. Each counts for itself, until it is replaced. Results are ${
+<p>One of many copies of the Worker, each of which counts for itself. Results are ${
     isolate.sharesResults ? "shared within a data centre" : "not shared: SHARE_HEALTH is off"
   }.</p>
-</main>
-</body>
-</html>
-`.text;
+</main>`;
+  return pageOf(`${summary} · load balancer`, content, STYLE, nonce);
 }
 
 /** The worst that holds; a backup on standby is as it should be. */
 function toneOf({ answering, backends }: Snapshot): Tone {
   if (answering === 0) return "down";
-  return backends.every(({ state, backup }) => state === "up" || backup === "standby") ? "up" : "waiting";
+  return backends.every(isUpFor) ? "up" : "waiting";
 }
 
 function backendToneOf({ state, backup, worksAllTheSame }: BackendSnapshot): Tone {
-  if (worksAllTheSame) return "waiting";
-  if (state === "down") return state;
+  if (state === "down" && !worksAllTheSame) return state;
   if (backup === "standby") return backup;
   return state === "up" ? state : "waiting";
 }
 
-function backendCard(backend: BackendSnapshot, isWeighted: boolean, scale: Scale): Markup {
+function backendCard(backend: BackendSnapshot, scale: Minute): Markup {
   const tone = backendToneOf(backend);
   return html`
 <li><div><h3>${backend.id}</h3>
@@ -95,7 +83,7 @@ function backendCard(backend: BackendSnapshot, isWeighted: boolean, scale: Scale
     Why: backend.ejectedFor && ejectionText(backend.ejectedFor),
     "Last check": checkText(backend),
     "Last failure": lastFailureText(backend),
-    Weight: isWeighted ? count(backend.weight) : null,
+    Weight: backend.weight === 1 ? null : count(backend.weight),
   })}</dl>
 ${chart(backend.minutes, scale)}
 </li>`;
@@ -112,14 +100,11 @@ function facts(known: Readonly<Record<string, string | null>>): Markup[] {
   );
 }
 
-const STYLE = new Markup(`
-:root{color-scheme:light dark}
-.up{--tone:light-dark(#157347,#4cc38a)}
+const STYLE = html`.up{--tone:light-dark(#157347,#4cc38a)}
 .down{--tone:light-dark(#b3261e,#ff8078)}
 .waiting{--tone:light-dark(#8a5a00,#e6b450)}
 .standby{--tone:light-dark(#555,#aaa)}
-*{box-sizing:border-box;margin:0;padding:0}
-body{font:16px/1.5 system-ui;max-width:66rem;margin:auto;padding:2rem 1rem;overflow-wrap:anywhere}
+*{margin:0;padding:0}
 h2{margin-top:2rem}
 b{color:var(--tone)}
 i{display:inline-block;width:1.5em;margin-right:.4em;border-radius:1em;background:var(--tone);color:Canvas;font-size:.8em;text-align:center}
@@ -131,10 +116,10 @@ li,main>dl>div{border:1px solid #8886;border-radius:.75rem;padding:1rem}
 main>dl{grid-template-columns:repeat(auto-fit,minmax(8.5rem,1fr))}
 li dl{gap:.3rem;align-content:start}
 li dl div{display:grid;grid-template-columns:6rem 1fr}
-svg{display:block;width:100%;height:3.5rem}
+svg{display:block;width:100%;height:3.5rem;overflow:visible}
 path{fill:#5b7fb5}
 path.down{fill:var(--tone)}
-line{stroke:CanvasText}
+line{stroke:CanvasText;vector-effect:non-scaling-stroke}
 figcaption{display:flex;justify-content:space-between}
 @media(min-width:52rem){li{grid-template-columns:13rem 1fr 19rem}}
-`);
+`;

@@ -1,81 +1,63 @@
-import type { Backend } from "../config.ts";
 import { minutesOf } from "../counters.ts";
 import type { CheckTimes } from "../health/due.ts";
-import { type BackendHealth, healthOf, isCheckUnderWay, NEVER, stateOf } from "../health/health-state.ts";
+import { type CheckResult, type Ejection, healthOf, isCheckUnderWay, NEVER, stateOf } from "../health/health-state.ts";
 import type { Invocation } from "../health/monitor.ts";
 import { isAvailable, isStandby, worksAllTheSame } from "../health/view.ts";
-import type { BackendSnapshot, Snapshot } from "./types.ts";
+import type { Snapshot } from "./types.ts";
 
 type Known = Pick<Invocation, "config" | "health" | "counters">;
 
 /** What is known at a moment. */
-export function snapshotOf(known: Known, dataCentre: string, nowMs: number): Snapshot {
-  const { config, health, counters } = known;
+export function snapshotOf({ config, health, counters }: Known, dataCentre: string, nowMs: number): Snapshot {
   const { backends } = config;
-  const { startedMs, backends: _, ...counts } = counters;
+  const { startedMs, backends: counted, ...counts } = counters;
   const answering = backends.filter(
     (one) => isAvailable(one, backends, health, nowMs) || worksAllTheSame(one, backends, health, nowMs),
   );
   return {
     answering: answering.length,
-    backends: backends.map((backend) => backendSnapshotOf(backend, known, nowMs)),
-    isolate: {
-      dataCentre,
-      ageSeconds: seconds(nowMs - startedMs),
-      sharesResults: config.shareHealth,
-      ...counts,
-    },
+    backends: backends.map((backend) => {
+      const { id, weight, isBackup } = backend;
+      const known = healthOf(health, id);
+      const { result, ejection } = known;
+      const state = stateOf(known, nowMs);
+      const isOnStandby = isStandby(backend, backends, health, nowMs);
+      const isUnknown = state === "up" && !result && known.traffic.lastSuccessMs === NEVER;
+      const lastFailure = counted.get(id)?.lastFailure;
+      return {
+        id,
+        state: isUnknown ? "unknown" : state,
+        worksAllTheSame: worksAllTheSame(backend, backends, health, nowMs),
+        backup: isBackup ? (isOnStandby ? "standby" : "in service") : null,
+        weight,
+        sinceSeconds: seconds(nowMs - known.sinceMs),
+        ejectedFor: ejection?.reason ?? null,
+        nextCheckSeconds:
+          ejection && !isOnStandby ? seconds(nextCheckMs(result, ejection, config, health.jitter) - nowMs) : null,
+        result: result ? { ...withAge(result, nowMs), isShared: known.isShared } : null,
+        isBeingChecked: known.isCheckRequested || isCheckUnderWay(known, nowMs),
+        lastFailure: lastFailure ? withAge(lastFailure, nowMs) : null,
+        minutes: minutesOf(counted.get(id), nowMs),
+      };
+    }),
+    isolate: { dataCentre, ageSeconds: seconds(nowMs - startedMs), sharesResults: config.shareHealth, ...counts },
   };
 }
 
-function backendSnapshotOf(backend: Backend, { config, health, counters }: Known, nowMs: number): BackendSnapshot {
-  const { id, weight, isBackup } = backend;
-  const { backends } = config;
-  const known = healthOf(health, id);
-  const { result, ejection } = known;
-  const state = stateOf(known, nowMs);
-  const isOnStandby = isStandby(backend, backends, health, nowMs);
-  const isUnknown = state === "up" && !result && known.traffic.lastSuccessMs === NEVER;
-  const counted = counters.backends.get(id);
-  const lastFailure = counted?.lastFailure;
-  return {
-    id,
-    state: isUnknown ? "unknown" : state,
-    worksAllTheSame: worksAllTheSame(backend, backends, health, nowMs),
-    backup: isBackup ? (isOnStandby ? "standby" : "in service") : null,
-    weight,
-    sinceSeconds: seconds(nowMs - known.sinceMs),
-    ejectedFor: ejection?.reason ?? null,
-    nextCheckSeconds: ejection && !isOnStandby ? seconds(nextCheckMs(known, config, health.jitter) - nowMs) : null,
-    result: result
-      ? {
-          kind: result.kind,
-          status: result.status,
-          tookMs: result.tookMs,
-          ageSeconds: seconds(nowMs - result.atMs),
-          isShared: known.isShared,
-        }
-      : null,
-    isBeingChecked: known.isCheckRequested || isCheckUnderWay(known, nowMs),
-    lastFailure: lastFailure
-      ? {
-          reason: lastFailure.reason,
-          status: lastFailure.status ?? null,
-          ageSeconds: seconds(nowMs - lastFailure.atMs),
-        }
-      : null,
-    requests: counted?.requests ?? 0,
-    failures: counted?.failures ?? 0,
-    minutes: minutesOf(counted, nowMs),
-  };
+/** When a check may bring back a backend that is down, if a request passes then: after its term, then by age, as due.ts says. */
+function nextCheckMs(
+  result: CheckResult | undefined,
+  { untilMs }: Ejection,
+  { downTimeMs, healthCheckIntervalMs }: CheckTimes,
+  jitter: number,
+): number {
+  if (!result || result.atMs < untilMs) return untilMs;
+  return result.atMs + Math.min(downTimeMs, healthCheckIntervalMs || downTimeMs) * (1 + jitter / 10);
 }
 
-/** When a check may bring back a backend that is down, if a request passes then: after its term, as due.ts says. */
-function nextCheckMs({ result, ejection, checkBeganMs }: BackendHealth, times: CheckTimes, jitter: number): number {
-  const lastMs = result?.atMs ?? NEVER;
-  const untilMs = ejection?.untilMs ?? NEVER;
-  if (Math.max(checkBeganMs, lastMs) < untilMs) return untilMs;
-  return lastMs + Math.min(times.downTimeMs, times.healthCheckIntervalMs || times.downTimeMs) * (1 + jitter / 10);
+/** What happened at a moment, told by how long ago that is. */
+function withAge<T extends { readonly atMs: number }>({ atMs, ...rest }: T, nowMs: number) {
+  return { ...rest, ageSeconds: seconds(nowMs - atMs) };
 }
 
 function seconds(ms: number): number {

@@ -1,6 +1,6 @@
 import { prefersJson } from "../accept.ts";
 import type { Config } from "../config.ts";
-import { errorResponse } from "../error-response.ts";
+import { errorResponse, inHtml, inJson, inText, ownResponse } from "../error-response.ts";
 import { checkAll, type Invocation, readWhenCold } from "../health/monitor.ts";
 import { coloOf } from "./metrics.ts";
 import { statusPage } from "./page.ts";
@@ -18,8 +18,7 @@ const REFRESH_SECONDS = 10;
 
 /** Whether a request's path and query are those of the status page. */
 export function isStatusPath(path: string, { statusPath }: Pick<Config, "statusPath">): boolean {
-  if (statusPath === "" || !path.startsWith(statusPath)) return false;
-  return path.length === statusPath.length || path[statusPath.length] === "?";
+  return statusPath !== "" && (path === statusPath || path.startsWith(`${statusPath}?`));
 }
 
 /**
@@ -29,15 +28,14 @@ export function isStatusPath(path: string, { statusPath }: Pick<Config, "statusP
 export async function answerStatus(request: Request, path: string, invocation: Invocation): Promise<Response> {
   const { method } = request;
   const { config } = invocation;
-  const accept = request.headers.get("Accept") ?? "";
   if (method !== "GET" && method !== "HEAD") {
-    return errorResponse(405, "The status page can only be read.", accept, { Allow: "GET, HEAD" });
+    return errorResponse(request, 405, "The status page can only be read.", { Allow: "GET, HEAD" });
   }
   const query = new URLSearchParams(path.slice(config.statusPath.length));
   const id = query.get("backend");
   const ids = config.backends.map((backend) => backend.id);
   if (id !== null && !ids.includes(id)) {
-    return errorResponse(404, `No backend has this name. There are: ${ids.join(", ")}.`, accept);
+    return errorResponse(request, 404, `No backend has this name. There are: ${ids.join(", ")}.`);
   }
 
   await readWhenCold(invocation, Date.now());
@@ -47,27 +45,15 @@ export async function answerStatus(request: Request, path: string, invocation: I
   const isUp = backend ? isUpFor(backend) : snapshot.answering > 0;
 
   const nonce = crypto.randomUUID();
-  const headers = new Headers({
-    "Cache-Control": "no-store",
+  const isJson = query.get("format") === "json" || prefersJson(request.headers.get("Accept"));
+  const refreshSeconds = isJson || backend || query.get("refresh") === "off" ? undefined : REFRESH_SECONDS;
+  const page = () => inHtml(statusPage(snapshot, { nonce, refreshSeconds }));
+  const body = isJson ? inJson(backend ?? snapshot) : backend ? inText(backendText(backend)) : page();
+  return ownResponse(isUp ? 200 : 503, body, {
     "Content-Security-Policy": `default-src 'none'; style-src 'nonce-${nonce}'; img-src data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'`,
     "Referrer-Policy": "no-referrer",
-    Vary: "Accept",
     "X-Content-Type-Options": "nosniff",
     "X-Robots-Tag": "noindex",
+    ...(refreshSeconds && { Refresh: String(refreshSeconds) }),
   });
-  let type = "text/html; charset=utf-8";
-  let body: string;
-  if (query.get("format") === "json" || prefersJson(accept)) {
-    type = "application/json";
-    body = `${JSON.stringify(backend ?? snapshot)}\n`;
-  } else if (backend) {
-    type = "text/plain; charset=utf-8";
-    body = `${backendText(backend)}\n`;
-  } else {
-    const refreshSeconds = query.get("refresh") === "off" ? undefined : REFRESH_SECONDS;
-    if (refreshSeconds) headers.set("Refresh", String(refreshSeconds));
-    body = statusPage(snapshot, { nonce, refreshSeconds });
-  }
-  headers.set("Content-Type", type);
-  return new Response(method === "HEAD" ? null : body, { status: isUp ? 200 : 503, headers });
 }

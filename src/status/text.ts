@@ -7,12 +7,10 @@ export function summaryOf({ answering, backends }: Snapshot): string {
   const inService = backends.filter(({ backup }) => backup !== "standby");
   const all = inService.length;
   const up = inService.filter(({ state }) => state === "up").length;
-  if (up === 0) {
-    if (backends.some(({ worksAllTheSame }) => worksAllTheSame)) {
-      return "No backend passes its check, but users are served all the same";
-    }
-    return answering === 0 ? "No backend is up" : "No backend is known to be up";
+  if (backends.some(({ worksAllTheSame }) => worksAllTheSame)) {
+    return "No backend passes its check, but users are served all the same";
   }
+  if (up === 0) return answering === 0 ? "No backend is up" : "No backend is known to be up";
   if (up < all) return `${up} of ${all} backends ${up === 1 ? "is" : "are"} up`;
   return all === 1 ? "The backend is up" : `All ${all} backends are up`;
 }
@@ -46,11 +44,11 @@ export function stateDetail(backend: BackendSnapshot): string {
 }
 
 export function ejectionText(reason: EjectionReason): string {
-  return reason === "consecutive failures" ? `${reason}, at requests that another backend answered` : reason;
+  return reason === "consecutive failures" ? `${reason}, of this backend alone` : reason;
 }
 
-export function checkText({ result, isBeingChecked, backup }: BackendSnapshot): string {
-  if (!result) return backup === "standby" && !isBeingChecked ? "none" : "being checked";
+export function checkText({ result, isBeingChecked }: BackendSnapshot): string {
+  if (!result) return isBeingChecked ? "being checked" : "none";
   const { kind, status, tookMs, ageSeconds, isShared } = result;
   const took = `${count(tookMs)} ms`;
   const isAnswered = kind !== "no answer" && kind !== "network error";

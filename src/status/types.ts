@@ -49,8 +49,6 @@ export interface BackendSnapshot {
     readonly status: number | null;
     readonly ageSeconds: number;
   } | null;
-  readonly requests: number;
-  readonly failures: number;
   /** The last hour, the oldest minute first. */
   readonly minutes: readonly Minute[];
 }

@@ -246,7 +246,6 @@ export class Stack {
       ...emptied(readFileSync(join(ROOT, "wrangler.toml"), "utf8")),
       ...Object.fromEntries(defaults.map(([name, { defaultValue }]) => [name, defaultValue])),
       ...Object.fromEntries(backends),
-      HEALTH_CHECK_EXPECT: '"success":true',
       BACKEND_DOWN_TIME: this.#options.downTimeMs,
       STATUS_PATH,
     };

@@ -37,7 +37,10 @@ describe("HTML is preferred", () => {
     },
   );
 
-  it.each(["", "*/*", "text/html;q=0", "application/json, */*", "text/plain", "text/htmlx"])("not by %j", (accept) => {
-    expect(prefersHtml(accept)).toBe(false);
-  });
+  it.each(["", "*/*", "text/html;q=0", "text/html;q=0.5, */*", "application/json, */*", "text/plain", "text/htmlx"])(
+    "not by %j",
+    (accept) => {
+      expect(prefersHtml(accept)).toBe(false);
+    },
+  );
 });

@@ -44,7 +44,7 @@ describe("a backend's address", () => {
     ["a number that a URL parser takes for an IPv4 address", ["30000", "127.1", "0x7f.0.0.1", "192.0.2.256"]],
     ["brackets around no IPv6 address", ["[::1", "[192.0.2.1]"]],
     ["two hosts", ["a,b"]],
-    ["no text", [30_000, true, null, {}, ["host.example.net"]]],
+    ["no text", [30_000, null, {}, ["host.example.net"]]],
   ])("cannot be or have %s", (_, refused) => {
     for (const text of refused) expect(refusedOf({ ...ONE, BACKEND_CF: text }), String(text)).toEqual(["BACKEND_CF"]);
   });
@@ -99,7 +99,7 @@ describe("a backend's options", () => {
 });
 
 describe("backends", () => {
-  it("have their variable's name in lower case as their id, in the order of the ids", () => {
+  it("have their variable's name in lower case as their id, in the order of the variables", () => {
     const { backends } = parseConfig({ ...ONE, BACKEND_Zeta: "z.example.net", "BACKEND_ALPHA_2-x": "a.example.net" });
     expect(backends.map(({ id }) => id)).toEqual(["alpha_2-x", "cf", "zeta"]);
   });
@@ -140,7 +140,7 @@ describe("backends", () => {
 
   it("are refused when two have the same id", () => {
     const [issue, ...more] = issuesOf({ ...ONE, BACKEND_cf: "other.example.net" });
-    const allowed = "is the same name as BACKEND_CF: upper and lower case do not count";
+    const allowed = "must not have the name, in any case, or the address of another backend: cf";
     expect([issue, more]).toMatchObject([{ variable: "BACKEND_cf", allowed }, []]);
   });
 

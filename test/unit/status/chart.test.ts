@@ -1,26 +1,27 @@
 import { expect, it } from "vitest";
 import { chart, scaleOf } from "../../../src/status/chart.ts";
 
-const HEIGHT = 56;
 const quiet = Array(60).fill({ requests: 0, failures: 0 });
 const busy = (requests: number, failures: number) => [...quiet.slice(1), { requests, failures }];
 
-it("charts have one scale: the highest bar of all has the whole height", () => {
-  const { line, heightPerRequest } = scaleOf([busy(10, 0), busy(40, 0)]);
-  expect([line, heightPerRequest * 40]).toEqual([HEIGHT - 1, expect.closeTo(line)]);
+/** The paths and the box of a chart that stands alone. */
+function drawn(minutes: typeof quiet) {
+  const { text } = chart(minutes, scaleOf(minutes));
+  return [...text.matchAll(/ (?:d|viewBox)="([^"]*)"/g)].map(([, value]) => value);
+}
+
+it("charts have one scale: the most requests and the most failures of any minute", () => {
+  expect(scaleOf([...busy(10, 7), ...busy(40, 2)])).toEqual({ requests: 40, failures: 7 });
 });
 
-it("failures have as much room as their share, and enough to be seen", () => {
-  expect(scaleOf([busy(50, 50)]).line).toBe(HEIGHT / 2);
-  expect(scaleOf([busy(10_000, 1)])).toMatchObject({ line: HEIGHT - 8, heightPerFailure: 8 });
-});
-
-it.each([[[quiet]], [[]]])("a scale is finite while there was no request (%#)", (charts) => {
-  expect(Object.values(scaleOf(charts)).every(Number.isFinite)).toBe(true);
+it.each([[quiet], [[]]])("a scale has room for the line while there was no request (%#)", (minutes) => {
+  expect(scaleOf(minutes)).toEqual({ requests: 1, failures: 0 });
 });
 
 it("a minute with requests has a bar that stands on the line, and its failures hang below it", () => {
-  const { text } = chart(busy(4, 4), scaleOf([busy(4, 4)]));
-  const paths = [...text.matchAll(/ d="([^"]*)"/g)].map(([, path]) => path);
-  expect(paths).toEqual(["M295 28.0v-28.0h4V28.0z", "M295 28.0v28.0h4V28.0z"]);
+  expect(drawn(busy(4, 3))).toEqual(["0 -4 60 7", "M59 0v-4h.8V0z", "M59 0v3h.8V0z"]);
+});
+
+it("a failure is seen, however many requests there are beside it", () => {
+  expect(drawn(busy(13_999, 1))).toEqual(["0 -13999 60 14000", "M59 0v-13999h.8V0z", "M59 0v1000h.8V0z"]);
 });

@@ -44,8 +44,6 @@ export function backend(parts: Partial<BackendSnapshot> = {}): BackendSnapshot {
     result: RESULT,
     isBeingChecked: false,
     lastFailure: null,
-    requests: 0,
-    failures: 0,
     minutes: Array(60).fill({ requests: 0, failures: 0 }),
     ...parts,
   };

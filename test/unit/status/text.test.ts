@@ -45,9 +45,8 @@ it.each<[string, object, Partial<BackendSnapshot>?]>([
   ["network error after 24 ms, just now", { kind: "network error", status: null }],
   ["answered 200 in 24 ms, just now, by another isolate", { isShared: true }],
   ["answered 200 in 24 ms, just now; being checked again", {}, { isBeingChecked: true }],
-  ["being checked", {}, { result: null }],
-  ["none", {}, { result: null, backup: "standby" }],
-  ["being checked", {}, { result: null, backup: "standby", isBeingChecked: true }],
+  ["none", {}, { result: null }],
+  ["being checked", {}, { result: null, isBeingChecked: true }],
 ])("the last check reads %j", (told, result, parts) => {
   expect(text.checkText(backend({ result: { ...RESULT, ...result }, ...parts }))).toBe(told);
 });
@@ -58,7 +57,7 @@ it("one backend is told in a line", () => {
 
 it("an ejection that no check explains is explained", () => {
   expect(text.ejectionText("check: bad status")).toBe("check: bad status");
-  expect(text.ejectionText("consecutive failures")).toMatch(/^consecutive failures, at requests that another/);
+  expect(text.ejectionText("consecutive failures")).toMatch(/^consecutive failures, of this backend alone$/);
 });
 
 it.each([
