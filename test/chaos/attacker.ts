@@ -1,8 +1,7 @@
-import { type ClientRequest, request as httpRequest } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
+import { boundTo } from "../support/load-balancer.ts";
 import { Random } from "../support/random.ts";
-import { PRIMARY_DOMAIN } from "../support/worker.ts";
-import { SCHEME_HEADER } from "../support/workerd.ts";
+import type { Worker } from "../support/worker.ts";
 import { ATTACK_NAMES, type Attack, attackPath, EVERY } from "./attacks.ts";
 
 /** Fifty requests a second. */
@@ -14,27 +13,25 @@ const TURN_MS = [1_000, 5_000] as const;
 interface Turn {
   readonly attack: Attack;
   /** The backend that the attacker's cookie names, so that it is the first to be asked. */
-  readonly boundTo: string;
+  readonly first: string;
   readonly target: string;
 }
 
 /** One client that asks for what breaks one backend, or every one, and does not care for the answers. */
 export class Attacker {
-  readonly #port: number;
+  readonly #worker: Worker;
   readonly #turns: readonly Turn[];
-  readonly #random: Random;
   /** How many requests there were of each attack. */
   readonly sent = new Map<string, number>();
 
-  constructor(port: number, ids: readonly string[], seed: number) {
-    this.#port = port;
-    this.#random = Random.forPart(seed, "attacker");
-    this.#turns = this.#random.shuffled(
-      ATTACK_NAMES.flatMap((attack) => {
-        const boundTo = this.#random.pick(ids);
-        return [boundTo, EVERY].map((target) => ({ attack, boundTo, target }));
-      }),
-    );
+  constructor(worker: Worker, ids: readonly string[], seed: number) {
+    this.#worker = worker;
+    const random = Random.forPart(seed, "attacker");
+    const turns = ATTACK_NAMES.flatMap((attack) => {
+      const first = random.pick(ids);
+      return [first, EVERY].map((target) => ({ attack, first, target }));
+    });
+    this.#turns = random.shuffled(turns);
   }
 
   async run(untilMs: number): Promise<void> {
@@ -46,29 +43,19 @@ export class Attacker {
     }
   }
 
-  async #attack({ attack, boundTo, target }: Turn, untilMs: number): Promise<void> {
+  async #attack({ attack, first, target }: Turn, untilMs: number): Promise<void> {
     const name = `${attack} of ${target === EVERY ? "every backend" : "one backend"}`;
-    const open = new Set<ClientRequest>();
+    const over = new AbortController();
     for (let dueMs = performance.now(); dueMs < untilMs; dueMs += EVERY_MS) {
-      const request = httpRequest({
-        port: this.#port,
-        path: attackPath(attack, target),
-        agent: false,
-        headers: {
-          Host: PRIMARY_DOMAIN,
-          [SCHEME_HEADER]: "https",
-          "CF-Connecting-IP": "192.0.2.66",
-          Cookie: `aiostreams_backend=${boundTo}`,
-        },
-      });
-      open.add(request);
-      request.on("response", (response) => response.resume());
-      request.on("error", () => {}); // It may have been told anything.
-      request.on("close", () => open.delete(request));
-      request.end();
+      const asked = this.#worker.open(
+        attackPath(attack, target),
+        boundTo(first, { ip: "192.0.2.66", signal: over.signal }),
+      );
+      // It may be told anything.
+      asked.then((response) => response.resume()).catch(() => {});
       this.sent.set(name, (this.sent.get(name) ?? 0) + 1);
       await sleep(Math.max(0, dueMs + EVERY_MS - performance.now()));
     }
-    for (const request of open) request.destroy();
+    over.abort();
   }
 }

@@ -2,9 +2,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type Backend, type Behaviour, OUTAGES } from "../support/backend.ts";
 import { addresses, boundTo, LoadBalancer } from "../support/load-balancer.ts";
 import { start } from "../support/processes.ts";
-import { until } from "../support/waiting.ts";
 import type { Worker } from "../support/worker.ts";
-import { DECEPTIONS } from "./faults.ts";
+import { DECEPTIONS, type Fault } from "./faults.ts";
+import { botWall, carryOut, HEALTH_BAD, type Order } from "./orders.ts";
 import { conclude, type Options, watchPauses } from "./report.ts";
 
 /** Half a minute of production takes two seconds here. */
@@ -35,74 +35,35 @@ interface Outage {
   /** Whether it is found of one backend after the other, so that users go where a check is still good until the last is bad. */
   readonly isGradual?: true;
   /** Whether a request may be answered wrongly before the first check. */
-  readonly deceives?: (path: string) => boolean;
+  readonly deceives?: Fault["deceives"];
   begin(backend: Backend, all: readonly Backend[]): void;
 }
 
-const platform = (answer: (typeof OUTAGES)[number]): Behaviour => ({ kind: "outage", answer });
-const HEALTH_BAD: Behaviour = { kind: "status", status: 503 };
+const told = (name: string, order: Order, more?: Partial<Outage>): Outage => {
+  return { name, begin: (backend) => carryOut(backend, order), ...more };
+};
 
-const gone = (name: string, mode: Behaviour): Outage => ({
-  name,
-  begin: (backend) => {
-    backend.mode = mode;
-  },
-});
+const everyHealthRoute = (name: string, health: Behaviour): Outage => {
+  const begin = (_: Backend, all: readonly Backend[]) => {
+    for (const backend of all) backend.mode = { kind: "well", health };
+  };
+  return { name: `every health route ${name}`, isHarmless: true, isGradual: true, begin };
+};
 
 const ALL: readonly Outage[] = [
-  ...OUTAGES.map((answer): Outage => {
-    const deceives = DECEPTIONS[answer];
-    return {
-      ...gone(`platform: ${answer}`, platform(answer)),
-      ...(deceives && { deceives: (path) => deceives("GET", path) }),
-    };
-  }),
-  {
-    name: "platform: 404, 400 ms away",
-    begin: (backend) => {
-      backend.mode = platform("404");
-      backend.delayMs = () => 400;
-    },
-  },
-  {
-    name: "404 until it is asked",
-    begin: (backend) => {
-      const { checks } = backend;
-      backend.mode = platform("404");
-      const awake = until("its first check has come", () => backend.checks > checks);
-      awake.then(() => backend.reset()).catch(() => {});
-    },
-  },
+  ...OUTAGES.map((answer) => told(`platform: ${answer}`, { kind: "outage", answer }, { deceives: DECEPTIONS[answer] })),
+  told("platform: 404, 400 ms away", { kind: "far" }),
+  told("404 until it is asked", { kind: "waking" }),
   {
     name: "bot wall (cf-mitigated)",
     begin: (backend) => {
-      backend.handler = (_, response) => void response.writeHead(403, { "cf-mitigated": "challenge" }).end();
+      backend.handler = botWall;
     },
   },
-  gone("silent", { kind: "hang" }),
-  {
-    name: "health route alternates",
-    isHarmless: true,
-    begin: (backend) => {
-      for (let i = 0; i < 100; i++) backend.nextChecks.push(HEALTH_BAD, { kind: "well" });
-    },
-  },
-  {
-    name: "every health route bad",
-    isHarmless: true,
-    isGradual: true,
-    begin: (_, all) => {
-      for (const backend of all) backend.mode = { kind: "well", health: HEALTH_BAD };
-    },
-  },
-  {
-    name: "every health route silent",
-    isHarmless: true,
-    isGradual: true,
-    begin: (_, all) => {
-      for (const backend of all) backend.mode = { kind: "well", health: { kind: "hang" } };
-    },
-  },
+  told("silent", { kind: "hang" }),
+  told("health route alternates", { kind: "alternating" }, { isHarmless: true }),
+  everyHealthRoute("bad", HEALTH_BAD),
+  everyHealthRoute("silent", { kind: "hang" }),
 ];
 
 /** Tries every outage. Resolves to whether none of them reached a viewer. */
@@ -201,9 +162,9 @@ class Family {
     this.viewers = viewers;
   }
 
-  static async start(outage: Outage, { script, vars }: Options, name: string, keepsCookies: boolean): Promise<Family> {
+  static async start(outage: Outage, { script }: Options, name: string, keepsCookies: boolean): Promise<Family> {
     const lb = await start(
-      () => new LoadBalancer(script, { ...VARS, ...vars }, { hasCache: true }).start(),
+      () => new LoadBalancer(script, VARS, { hasCache: true }).start(),
       (lb) => lb.stop(),
     );
     const homes = [...(await lb.homes(addresses(30)))].map(([ip, home]): Viewer => ({ ip, home }));
@@ -247,7 +208,7 @@ class Family {
     const by = answer.headers["x-served-by-backend"];
     const what = `${this.#name}: ${path} at ${home}, ${(startMs - this.brokenMs).toFixed(0)} ms into the outage`;
     if (answer.status !== 200 || by === undefined) {
-      if (isFresh && this.#outage.deceives?.(path)) return void this.deceived++;
+      if (isFresh && this.#outage.deceives?.("GET", path)) return void this.deceived++;
       this.failed++;
       return void this.complaints.push(`${what}: ${answer.status} ${answer.text.slice(0, 80)}`);
     }

@@ -13,9 +13,7 @@ export interface Options {
   readonly isSoak: boolean;
   /** Whether the isolates share their results. */
   readonly share: boolean;
-  /** Variables that go over those of the run. */
-  readonly vars: Readonly<Record<string, string>>;
-  /** The Worker, or another build. */
+  /** The Worker. */
   readonly script: Script;
 }
 
@@ -53,23 +51,15 @@ export function report(account: Account, complaints: string[]): boolean {
     [...Map.groupBy(reasons, (reason) => reason)].map(([reason, { length }]) => [length, reason]),
   );
 
-  const { counts, total, kinds } = exchanges;
+  const { counts, total } = exchanges;
   const verdicts = Object.entries(VERDICTS) as [Verdict, string][];
   list("exchanges", [
     ...verdicts.map(([verdict, meaning]): Line => [counts[verdict], `${verdict}: ${meaning}`]),
-    [total, `in all: ${[...kinds].map(([kind, count]) => `${kind} ${count}`).join(", ")}`],
+    [total, "in all"],
+    [affinity.stayed, "of which answered by the client's own backend, which was up all the time"],
   ]);
-  list("bystanders: clients whose backend was up all the time", [
-    [affinity.stayed, "exchanges with it"],
-    [affinity.brokeOff, "POSTs that a stale connection to it broke, answered elsewhere"],
-    [affinity.movedRequests, "answered elsewhere for no reason"],
-    [affinity.movedSessions, "moved for good for no reason"],
-  ]);
-  list("others", [[affinity.reboundWithCause, "moved for good since their backend had failed"]]);
   const [p50, p99, max] = [0.5, 0.99, 1].map((share) => `${exchanges.percentileMs(share).toFixed(1)} ms`);
   console.log(`duration  p50 ${p50}, p99 ${p99}, longest ${max}`);
-  console.log(`waited    ${waitText(exchanges.waitsMs)} beyond a normal answer`);
-  console.log(`          ${waitText(exchanges.slowWaitsMs)} for backends that took their time`);
 
   const lacking = FAULTS.filter(({ name }) => timesOf(name) === 0);
   if (lacking.length > 0) console.log(`too short a run for: ${lacking.map(({ name }) => name).join("; ")}`);
@@ -108,11 +98,6 @@ function list(title: string, lines: readonly Line[]): void {
 export function noiseIn(lines: readonly string[]): string[] {
   const noise = lines.filter((line) => line !== "" && !line.startsWith("{"));
   return noise.length > 0 ? [`workerd complained ${noise.length} times, such as: ${noise.slice(0, 3).join("\n")}`] : [];
-}
-
-export function waitText(waitsMs: readonly number[]): string {
-  const totalMs = waitsMs.reduce((sum, ms) => sum + ms, 0);
-  return `${(totalMs / 1_000).toFixed(1)} s in all, ${(Math.max(0, ...waitsMs) / 1_000).toFixed(1)} s the longest`;
 }
 
 /** What there is to know of an exchange that did not go right. */

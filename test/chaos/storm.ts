@@ -1,6 +1,6 @@
 import { readdir, readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { addresses, LoadBalancer } from "../support/load-balancer.ts";
+import { addresses, IDS, LoadBalancer } from "../support/load-balancer.ts";
 import { start } from "../support/processes.ts";
 import { until } from "../support/waiting.ts";
 import type { Worker } from "../support/worker.ts";
@@ -9,7 +9,7 @@ import { Attacker } from "./attacker.ts";
 import { Client } from "./client.ts";
 import { EventLog } from "./event-log.ts";
 import { Exchanges } from "./exchanges.ts";
-import { ChaosBackend } from "./faults.ts";
+import { ChaosBackend, startBackend } from "./faults.ts";
 import { noiseIn, type Options, report, watchPauses } from "./report.ts";
 import { Scheduler } from "./scheduler.ts";
 
@@ -31,31 +31,27 @@ const CALM_MS = 30_000;
 const GROWTH_MAX = 0.1;
 
 /** Breaks backends beside clients and an attacker, and reports. Resolves to whether nothing was lost, wrong or moved. */
-export async function storm({ seconds, seed, isSoak, vars, script }: Options): Promise<boolean> {
-  const settings = { ...VARS, ...vars };
+export async function storm({ seconds, seed, isSoak, script }: Options): Promise<boolean> {
   const lb = await start(
-    () => new LoadBalancer<ChaosBackend>(script, settings, { startBackend: ChaosBackend.start }).start(),
+    () => new LoadBalancer(script, VARS, { startBackend }).start(),
     (lb) => lb.stop(),
   );
-  const { worker, backends } = lb;
+  const { worker } = lb;
+  const backends = lb.backends.map((process) => new ChaosBackend(process));
   const log = new EventLog(worker, backends);
-  console.log(`${seconds} s, seed ${seed}, ${CLIENTS} clients and an attacker, ${JSON.stringify(settings)}`);
+  console.log(`${seconds} s, seed ${seed}, ${CLIENTS} clients and an attacker, ${JSON.stringify(VARS)}`);
 
   const before = await stateOf(lb);
   const exchanges = new Exchanges();
   const affinity = new Affinity(backends, log);
-  const deceptionMs = Number(settings.HEALTH_CHECK_INTERVAL) + CHECK_MOMENT_MS;
+  const deceptionMs = VARS.HEALTH_CHECK_INTERVAL + CHECK_MOMENT_MS;
   const around = { port: worker.port, backends, exchanges, affinity, deceptionMs };
   const ips = addresses(CLIENTS);
   const homes = await lb.homes(ips);
   const clients = ips.map((ip, i) => {
     return new Client(`client-${i + 1}`, ip, homes.get(ip) ?? "", i % IMPATIENT_EVERY === 0, seed, around);
   });
-  const attacker = new Attacker(
-    worker.port,
-    backends.map(({ id }) => id),
-    seed,
-  );
+  const attacker = new Attacker(worker, IDS, seed);
   const tellPauses = watchPauses();
   const untilMs = performance.now() + seconds * 1_000;
   const [usage] = await Promise.all([
@@ -97,19 +93,18 @@ async function watchUsage(worker: Worker, untilMs: number) {
   return usage;
 }
 
-/** What must be the same after the storm as before. */
-interface State {
-  readonly descriptors: number;
-  readonly homes: ReadonlyMap<string, string>;
-}
+type Balancer = Pick<LoadBalancer, "worker" | "homes">;
 
-async function stateOf(lb: LoadBalancer<ChaosBackend>): Promise<State> {
+/** What must be the same after the storm as before. */
+async function stateOf(lb: Balancer) {
   const { descriptors } = await usageOf(lb.worker);
   return { descriptors, homes: await lb.homes(addresses(VISITORS)) };
 }
 
+type State = Awaited<ReturnType<typeof stateOf>>;
+
 /** What is not as it was, although all backends are well again. */
-async function aftermath(lb: LoadBalancer<ChaosBackend>, log: EventLog, before: State): Promise<string[]> {
+async function aftermath(lb: Balancer, log: EventLog, before: State): Promise<string[]> {
   const complaints = log.groundless.map((line) => `ejected without a fault: ${line}`);
   const haveRecovered = async () => {
     await lb.worker.fetch("/");
