@@ -1,11 +1,12 @@
 /** `npm run bench`: what the Worker costs beside the least that any such Worker has to do. */
 import { cpus } from "node:os";
-import { builtWorker, oneOf, parseFlags, runProgram, UsageError, wholeNumber } from "../support/arguments.ts";
+import { oneOf, parseFlags, runProgram, wholeNumber } from "../support/arguments.ts";
 import { readCompatibility } from "../support/build.ts";
+import type { Worker } from "../support/worker.ts";
 import type { Compatibility, Workerd } from "../support/workerd.ts";
 import { build, buildRevision, ROOT } from "./builds.ts";
-import { besideBefore, CASES, type Case, exchange, headersOf, MESSAGE, type Subject } from "./cases.ts";
-import { type Load, openDownloads, openHttp, openWebSockets } from "./load.ts";
+import { besideBefore, CASES, type Case, exchange, headersOf, MESSAGE } from "./cases.ts";
+import { openHttp, openWebSockets } from "./load.ts";
 import { type Measured, type Round, render, renderNoise } from "./report.ts";
 import { cpuMicros, startBackends, startSubject } from "./subjects.ts";
 
@@ -20,37 +21,8 @@ a client that has none. Each subject runs in a workerd process of its own; they 
   --ms N           milliseconds of each subject in a round, 100 to 600000 (default 2000)
   --case NAME      only this case; may be repeated: ${NAMES.join(", ")}
   --before REV     compare with the Worker as it was at this git revision too
-  --worker PATH    the same with this built module
   --help           print this text
 `;
-
-interface Options {
-  readonly rounds: number;
-  readonly seconds: number;
-  readonly cases: readonly Case[];
-  readonly before: string | undefined;
-  readonly worker: string | undefined;
-}
-
-function parseOptions(): Options {
-  const flags = parseFlags({
-    rounds: { type: "string", default: "7" },
-    ms: { type: "string", default: "2000" },
-    case: { type: "string", multiple: true, default: NAMES },
-    before: { type: "string" },
-    worker: { type: "string" },
-  });
-  const { before, worker } = flags;
-  if (before !== undefined && worker !== undefined) throw new UsageError("--before and --worker exclude each other");
-  const named = flags.case.map((name) => oneOf("--case", name, NAMES));
-  return {
-    rounds: wholeNumber("--rounds", flags.rounds, 1, 1_000),
-    seconds: wholeNumber("--ms", flags.ms, 100, 600_000) / 1_000,
-    cases: CASES.filter(({ name }) => named.includes(name)),
-    before,
-    worker: worker === undefined ? undefined : builtWorker("--worker", worker),
-  };
-}
 
 /** Progress goes to stderr, so that stdout can be piped. */
 function say(text: string): void {
@@ -58,12 +30,21 @@ function say(text: string): void {
 }
 
 async function main(): Promise<boolean> {
-  const { rounds, seconds, ...options } = parseOptions();
+  const flags = parseFlags({
+    rounds: { type: "string", default: "7" },
+    ms: { type: "string", default: "2000" },
+    case: { type: "string", multiple: true, default: NAMES },
+    before: { type: "string" },
+  });
+  const named = flags.case.map((name) => oneOf("--case", name, NAMES));
+  const rounds = wholeNumber("--rounds", flags.rounds, 1, 1_000);
+  const seconds = wholeNumber("--ms", flags.ms, 100, 600_000) / 1_000;
   say("Building the Worker ...");
   const built = await build(ROOT);
   const compatibility = await readCompatibility();
-  const before = options.before === undefined ? options.worker : (await buildRevision(options.before)).path;
-  const cases = before === undefined ? options.cases : options.cases.map(besideBefore);
+  const before = flags.before === undefined ? undefined : (await buildRevision(flags.before)).path;
+  const asked = CASES.filter(({ name }) => named.includes(name));
+  const cases = before === undefined ? asked : asked.map(besideBefore);
   const count = Math.max(...cases.flatMap(({ subjects }) => subjects.map((subject) => subject.backends)));
   const backends = await startBackends(count, compatibility);
   const setup = { paths: { worker: built.path, before: before ?? built.path }, compatibility, backends };
@@ -74,8 +55,8 @@ async function main(): Promise<boolean> {
     const measured = await measure(benchCase, rounds, seconds, setup);
     console.log(render(benchCase, measured));
     for (const { subject, rounds } of measured) {
-      const failed = rounds.filter(({ errors }) => errors > 0);
-      for (const { errors, firstError } of failed) {
+      for (const { errors, firstError } of rounds) {
+        if (errors === 0) continue;
         console.log(`WRONG: ${subject.name}: ${errors} wrong answers in a round, the first: ${firstError}`);
         isGood = false;
       }
@@ -95,9 +76,8 @@ interface Setup {
   readonly backends: Workerd;
 }
 
-interface Running {
-  readonly subject: Subject;
-  readonly worker: Awaited<ReturnType<typeof startSubject>>;
+interface Running extends Measured {
+  readonly worker: Worker;
   readonly rounds: Round[];
 }
 
@@ -131,7 +111,11 @@ async function drive(
   seconds: number,
   backends: Workerd,
 ): Promise<Round> {
-  const load = await open(benchCase, subject, worker.port);
+  const { traffic, connections } = benchCase;
+  const load =
+    traffic === "WebSocket"
+      ? await openWebSockets(worker.port, connections, (index) => headersOf(subject, index, true), MESSAGE)
+      : openHttp(worker.port, benchCase, (index) => exchange(benchCase, subject, index));
   const subjectBefore = cpuMicros(worker.process);
   const backendBefore = cpuMicros(backends.process);
   const generatorBefore = process.cpuUsage();
@@ -145,16 +129,6 @@ async function drive(
   };
   await load.close();
   return round;
-}
-
-async function open(benchCase: Case, subject: Subject, port: number): Promise<Load> {
-  const { connections, traffic, everyMs } = benchCase;
-  if (traffic === "WebSocket") {
-    return openWebSockets(port, connections, (index) => headersOf(subject, index, true), MESSAGE);
-  }
-  const request = (index: number) => exchange(benchCase, subject, index);
-  if (traffic === "download") return openDownloads(port, connections, request);
-  return openHttp(port, connections, request, everyMs);
 }
 
 await runProgram(USAGE, main);

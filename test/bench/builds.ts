@@ -1,4 +1,3 @@
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { run, temporaryDirectory } from "../support/processes.ts";
 
@@ -30,8 +29,6 @@ export async function buildRevision(revision: string): Promise<Build> {
     throw new Error(`--before must be a revision that git knows, found "${revision}"`);
   }
   await run(ROOT, "git", "archive", "--output", archive, revision, "src", "wrangler.toml", "tsconfig.json");
-  const source = join(directory, "source");
-  await mkdir(source);
-  await run(directory, "tar", "-xf", archive, "-C", source);
-  return build(source);
+  await run(directory, "tar", "-xf", archive);
+  return build(directory);
 }

@@ -39,6 +39,15 @@ const POST_BODY = Buffer.alloc(10 * 1024, "a");
 const SMALL_BODY = JSON.stringify({ id: "bench", padding: "x".repeat(2_000) });
 export const MESSAGE = "m".repeat(256);
 
+const STREAM = "/stremio/0f9f2b9e-6a51-4a4c-9a1f-7d1a6f0c2b11/secret/stream/movie/tt0111161.json";
+const PATHS: Readonly<Record<Case["traffic"], string>> = {
+  GET: STREAM,
+  absent: "/stremio/absent.json",
+  POST: STREAM,
+  download: `/api/v1/proxy/download/${DOWNLOAD_MIB}`,
+  WebSocket: "/socket",
+};
+
 const FLOOR: Subject = { name: "floor", program: "floor", backends: 1, down: 0, against: [] };
 const worker = (name: string, backends: number, down: number, ...against: string[]): Subject => ({
   name,
@@ -140,22 +149,12 @@ export function exchange(
   const isReturning = visits === "returning" || (visits === "mixed" && index % 2 === 1);
   // Of mixed visits only every other one returns.
   const headers = headersOf(subject, index, isReturning, visits === "mixed" ? index >> 1 : index);
-  const setsCookie = !isReturning;
-  const ok = { status: 200, setsCookie };
-  if (traffic === "download") {
-    const path = `/api/v1/proxy/download/${DOWNLOAD_MIB}`;
-    return { request: { method: "GET", path, headers }, expected: { ...ok, bytes: DOWNLOAD_MIB * MIB_BYTES } };
-  }
-  const path = "/stremio/0f9f2b9e-6a51-4a4c-9a1f-7d1a6f0c2b11/secret/stream/movie/tt0111161.json";
-  if (traffic === "POST") {
-    const body = `${POST_BODY.length} bytes`;
-    const request = { method: "POST", path, headers, body: POST_BODY } as const;
-    return { request, expected: { ...ok, bytes: body.length, body } };
-  }
-  const small = { bytes: SMALL_BODY.length, body: SMALL_BODY };
-  if (traffic === "GET") return { request: { method: "GET", path, headers }, expected: { ...ok, ...small } };
-  const request = { method: "GET", path: "/stremio/absent.json", headers } as const;
-  return { request, expected: { status: 404, setsCookie, ...small } };
+  const path = PATHS[traffic];
+  const request = traffic === "POST" ? ({ method: "POST", body: POST_BODY } as const) : ({ method: "GET" } as const);
+  const expected = { status: traffic === "absent" ? 404 : 200, setsCookie: !isReturning };
+  const body = traffic === "POST" ? `${POST_BODY.length} bytes` : SMALL_BODY;
+  const content = traffic === "download" ? { bytes: DOWNLOAD_MIB * MIB_BYTES } : { bytes: body.length, body };
+  return { request: { ...request, path, headers }, expected: { ...expected, ...content } };
 }
 
 /**
