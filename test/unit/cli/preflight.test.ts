@@ -254,7 +254,7 @@ it("keeps a backend's headers apart from what is wrong with its address", () => 
 });
 
 const QUOTES = "put quotes around the value of BACKEND_CF";
-it.each<[line: string, hint?: string, above?: string[]]>([
+it.each<[line: string, hint?: string | undefined, above?: string[]]>([
   ["BACKEND_CF = cf.mydomain.org", QUOTES],
   ["  BACKEND_CF=cf.mydomain.org weight=2   # a comment", QUOTES],
   ["BACKEND_CF = 192.168.1.4", QUOTES],
