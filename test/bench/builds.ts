@@ -3,15 +3,8 @@ import { run, temporaryDirectory } from "../support/processes.ts";
 
 export const ROOT = join(import.meta.dirname, "../..");
 
-/** What Wrangler says of a build. */
-export interface Build {
-  readonly path: string;
-  /** The size of the upload; what a plan limits. */
-  readonly gzipKiB: number;
-}
-
-/** Builds the Worker in `directory` as a deployment does. */
-export async function build(directory: string): Promise<Build> {
+/** Builds the Worker in `directory` as a deployment does; a plan limits the size of the upload. */
+export async function build(directory: string): Promise<{ path: string; gzipKiB: number }> {
   const outdir = temporaryDirectory();
   const wrangler = join(ROOT, "node_modules/.bin/wrangler");
   const stdout = await run(directory, wrangler, "deploy", "--dry-run", "--outdir", outdir);
@@ -19,7 +12,7 @@ export async function build(directory: string): Promise<Build> {
 }
 
 /** Builds the Worker as it was at a revision. */
-export async function buildRevision(revision: string): Promise<Build> {
+export async function buildRevision(revision: string): ReturnType<typeof build> {
   const directory = temporaryDirectory();
   const archive = join(directory, "source.tar");
   try {

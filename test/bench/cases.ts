@@ -1,21 +1,16 @@
-import type { Expected, HttpRequest } from "./load.ts";
-
-/** The floor (workers/floor.js), the Worker as it is, or as it was before. */
-export type Program = "floor" | "worker" | "before";
+import type { Exchange } from "./load.ts";
 
 /** One process that is measured, and what it is compared with. */
 export interface Subject {
   readonly name: string;
-  readonly program: Program;
+  /** The floor (workers/floor.js), the Worker as it is, or as it was before. */
+  readonly program: "floor" | "worker" | "before";
   readonly backends: number;
   /** How many of the backends, the last ones, are not there. */
   readonly down: number;
   /** The names of the subjects of the same case that it is compared with. */
   readonly against: readonly string[];
 }
-
-/** A client sends no cookie, the right one, or each in turn. */
-export type Visits = "first" | "returning" | "mixed";
 
 export interface Case {
   readonly name: string;
@@ -28,7 +23,8 @@ export interface Case {
   readonly traffic: "GET" | "absent" | "POST" | "download" | "WebSocket";
   /** How long a connection waits from one exchange to the next; without it not at all. */
   readonly everyMs?: number;
-  readonly visits: Visits;
+  /** A client sends no cookie, the right one, or each in turn. */
+  readonly visits: "first" | "returning" | "mixed";
   readonly subjects: readonly Subject[];
 }
 
@@ -141,11 +137,7 @@ export function backendId(index: number): string {
 }
 
 /** The `index`th request of a case to a subject, and what has to come back. */
-export function exchange(
-  { traffic, visits }: Case,
-  subject: Subject,
-  index: number,
-): { request: HttpRequest; expected: Expected } {
+export function exchange({ traffic, visits }: Case, subject: Subject, index: number): Exchange {
   const isReturning = visits === "returning" || (visits === "mixed" && index % 2 === 1);
   // Of mixed visits only every other one returns.
   const headers = headersOf(subject, index, isReturning, visits === "mixed" ? index >> 1 : index);

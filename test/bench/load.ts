@@ -44,11 +44,16 @@ export interface Expected {
   readonly setsCookie: boolean;
 }
 
+export interface Exchange {
+  readonly request: HttpRequest;
+  readonly expected: Expected;
+}
+
 /** Requests of a case, in turn over its connections. */
 export function openHttp(
   port: number,
   { connections, traffic, everyMs }: Pick<Case, "connections" | "traffic" | "everyMs">,
-  next: (index: number) => { request: HttpRequest; expected: Expected },
+  next: (index: number) => Exchange,
 ): Load {
   const pool = new Pool(`http://127.0.0.1:${port}`, { connections, pipelining: 1, bodyTimeout: 10_000 });
   let index = 0;

@@ -64,14 +64,6 @@ function ratioText(own: readonly Round[], others: readonly Round[], value: (roun
   return `${median.toFixed(3)} (${min.toFixed(3)} to ${max.toFixed(3)}) ${min <= 1 && max >= 1 ? "=" : " "}`;
 }
 
-/** How to read the ratios. */
-export function renderNoise(rounds: number): string {
-  // All rounds fall on one side of the true ratio, or of what is measured in its place, as often as so many coins do.
-  const confidence = 100 * (1 - 2 ** (1 - rounds));
-  return `A ratio is of two turns of one round. The true one lies between min and max with ${confidence.toFixed(0)} %
-confidence; "=" stands where 1 lies there too: no difference was found. A process that is 100 % busy was the limit.`;
-}
-
 /** The first column is text, the others are numbers. */
 function table(lines: readonly (readonly string[])[]): string {
   const widths = (lines[0] ?? []).map((_, column) => Math.max(...lines.map((line) => line[column]?.length ?? 0)));

@@ -1,4 +1,5 @@
 import type { EventLog } from "./event-log.ts";
+import type { Result } from "./exchanges.ts";
 import type { ChaosBackend } from "./faults.ts";
 
 /** How long a check that met a fault may go on after it: until then the Worker may leave the backend alone. */
@@ -14,10 +15,7 @@ export interface Visit {
   readonly brokeAt: string | undefined;
 }
 
-export interface Judgement {
-  readonly verdict: "right" | "wrong" | "moved";
-  readonly why?: string;
-}
+type Judgement = Pick<Result, "verdict"> & { readonly why?: string };
 
 /** Whether clients stay on their backends. */
 export class Affinity {

@@ -21,8 +21,8 @@ interface Turn {
 export class Attacker {
   readonly #worker: Worker;
   readonly #turns: readonly Turn[];
-  /** How many requests there were of each attack. */
-  readonly sent = new Map<string, number>();
+  /** What each request was. */
+  readonly sent: string[] = [];
 
   constructor(worker: Worker, ids: readonly string[], seed: number) {
     this.#worker = worker;
@@ -53,7 +53,7 @@ export class Attacker {
       );
       // It may be told anything.
       asked.then((response) => response.resume()).catch(() => {});
-      this.sent.set(name, (this.sent.get(name) ?? 0) + 1);
+      this.sent.push(name);
       await sleep(Math.max(0, dueMs + EVERY_MS - performance.now()));
     }
     over.abort();

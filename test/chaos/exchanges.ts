@@ -1,4 +1,3 @@
-import { percentile } from "../support/statistics.ts";
 import type { Kind } from "./faults.ts";
 
 /** What may become of an exchange, and what that means. */
@@ -35,7 +34,7 @@ export class Exchanges {
   readonly counts = Object.fromEntries(Object.keys(VERDICTS).map((verdict) => [verdict, 0])) as Record<Verdict, number>;
   /** Those that are the Worker's fault, for the report. */
   readonly faulty: Result[] = [];
-  readonly #durationsMs: number[] = [];
+  readonly durationsMs: number[] = [];
   readonly #underWay = new Set<Promise<Result>>();
 
   async run(exchange: Promise<Result>): Promise<void> {
@@ -43,21 +42,12 @@ export class Exchanges {
     const result = await exchange;
     this.#underWay.delete(exchange);
     this.counts[result.verdict]++;
-    this.#durationsMs.push(result.endMs - result.startMs);
+    this.durationsMs.push(result.endMs - result.startMs);
     if (FAULTY.includes(result.verdict)) this.faulty.push(result);
-  }
-
-  get total(): number {
-    return this.#durationsMs.length;
   }
 
   /** Resolves when everything that has begun by now has ended. */
   async allBegunUntilNow(): Promise<void> {
     await Promise.all(this.#underWay);
-  }
-
-  /** The time, in milliseconds, within which this share of all exchanges ended. */
-  percentileMs(share: number): number {
-    return percentile(this.#durationsMs, share * 100);
   }
 }

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type Backend, type Behaviour, OUTAGES } from "../support/backend.ts";
 import { addresses, boundTo, LoadBalancer } from "../support/load-balancer.ts";
 import { start } from "../support/processes.ts";
-import type { Worker } from "../support/worker.ts";
+import type { Answer, Worker } from "../support/worker.ts";
 import { DECEPTIONS, type Fault } from "./faults.ts";
 import { botWall, carryOut, HEALTH_BAD, type Order } from "./orders.ts";
 import { conclude, type Options, watchPauses } from "./report.ts";
@@ -84,14 +84,21 @@ export async function outages(options: Options): Promise<boolean> {
 
 async function tryOut(outage: Outage, options: Options, complaints: string[]): Promise<string> {
   const families = await Promise.all(
-    [true, false].flatMap((isCold) => [visits(outage, options, isCold), evening(outage, options, isCold)]),
+    [visits, evening].flatMap((come) =>
+      [true, false].map(async (isCold) => {
+        const name = `${come.name}, ${isCold ? "cold" : "warm"}`;
+        const family = await Family.start(outage, options, name, come === evening);
+        await come(family, isCold);
+        await family.lb.stop();
+        return family;
+      }),
+    ),
   );
-  const [coldVisits, coldEvening, warmVisits, warmEvening] = families as [Family, Family, Family, Family];
   for (const family of families)
     complaints.push(...family.complaints.map((complaint) => `${outage.name}: ${complaint}`));
   const moved = families.reduce((sum, { moved }) => sum + moved, 0);
   const longestMs = Math.max(...families.map(({ longestMs }) => longestMs));
-  const cells = [coldVisits, warmVisits, coldEvening, warmEvening].map(({ failed, asked, deceived }) => {
+  const cells = families.map(({ failed, asked, deceived }) => {
     return `${failed} of ${asked}${deceived > 0 ? ` (${deceived})` : ""}`;
   });
   return line(outage.name, [...cells, String(moved), `${(longestMs / 1_000).toFixed(1)} s`]);
@@ -102,21 +109,17 @@ function line(name: string, cells: readonly string[]): string {
 }
 
 /** A family of players, which keep no cookies, that comes now and then; cold: each time to a new isolate. */
-async function visits(outage: Outage, options: Options, isCold: boolean): Promise<Family> {
-  const family = await Family.start(outage, options, `visits, ${isCold ? "cold" : "warm"}`, false);
+async function visits(family: Family, isCold: boolean): Promise<void> {
   await family.breakOne(isCold);
   for (let visit = 0; visit < VISITS; visit++) {
     if (visit > 0) await sleep(VISIT_EVERY_MS);
     if (visit > 0 && isCold) await family.meetNewIsolate();
     await Promise.all(family.viewers.flatMap((viewer) => PATHS.map((path) => family.ask(viewer, path))));
   }
-  await family.stop();
-  return family;
 }
 
 /** A family of browsers that asks all evening; cold: as the outage begins, a new isolate takes over. */
-async function evening(outage: Outage, options: Options, isCold: boolean): Promise<Family> {
-  const family = await Family.start(outage, options, `evening, ${isCold ? "cold" : "warm"}`, true);
+async function evening(family: Family, isCold: boolean): Promise<void> {
   const asked: Promise<void>[] = [];
   const broken = family.breakOne(isCold);
   for (let i = 0; performance.now() < family.brokenMs + EVENING_MS; i++) {
@@ -125,8 +128,6 @@ async function evening(outage: Outage, options: Options, isCold: boolean): Promi
   }
   await broken;
   await Promise.all(asked);
-  await family.stop();
-  return family;
 }
 
 interface Viewer {
@@ -137,6 +138,7 @@ interface Viewer {
 
 /** Three viewers, each at home on a backend of its own, and what happens to them. */
 class Family {
+  readonly lb: LoadBalancer;
   readonly viewers: readonly Viewer[];
   readonly complaints: string[] = [];
   asked = 0;
@@ -147,7 +149,6 @@ class Family {
   /** When the outage began; infinite until then. */
   brokenMs = Number.POSITIVE_INFINITY;
   readonly #outage: Outage;
-  readonly #lb: LoadBalancer;
   readonly #name: string;
   readonly #keepsCookies: boolean;
   #isolate: Worker;
@@ -155,7 +156,7 @@ class Family {
 
   private constructor(outage: Outage, lb: LoadBalancer, name: string, keepsCookies: boolean, viewers: Viewer[]) {
     this.#outage = outage;
-    this.#lb = lb;
+    this.lb = lb;
     this.#name = name;
     this.#keepsCookies = keepsCookies;
     this.#isolate = lb.worker;
@@ -172,21 +173,18 @@ class Family {
     return new Family(outage, lb, name, keepsCookies, viewers);
   }
 
-  get #broken(): Backend {
-    return this.#lb.cf;
-  }
-
   /** Begins the outage, at a moment at which no check can vouch for it, and, cold, together with a new isolate. */
   async breakOne(isCold: boolean): Promise<void> {
-    const isolate = isCold ? await this.#lb.isolate() : this.#isolate;
-    for (let checks = -1; checks !== this.#broken.checks; await sleep(QUIET_MS)) checks = this.#broken.checks;
+    const { cf, backends } = this.lb;
+    const isolate = isCold ? await this.lb.isolate() : this.#isolate;
+    for (let checks = -1; checks !== cf.checks; await sleep(QUIET_MS)) checks = cf.checks;
     this.#isolate = isolate;
     this.#isolateMs = this.brokenMs = performance.now();
-    this.#outage.begin(this.#broken, this.#lb.backends);
+    this.#outage.begin(cf, backends);
   }
 
   async meetNewIsolate(): Promise<void> {
-    this.#isolate = await this.#lb.isolate();
+    this.#isolate = await this.lb.isolate();
     this.#isolateMs = performance.now();
   }
 
@@ -196,12 +194,7 @@ class Family {
     this.asked++;
     const answer = await this.#isolate
       .fetch(`/stremio/${path}`, session === undefined ? { ip } : boundTo(session, { ip }))
-      .catch((error) => ({
-        status: 0,
-        headers: {} as Record<string, undefined>,
-        text: String(error),
-        session: undefined,
-      }));
+      .catch((error) => ({ status: 0, headers: {} as Answer["headers"], text: String(error), session: undefined }));
     const tookMs = performance.now() - startMs;
     this.longestMs = Math.max(this.longestMs, tookMs);
     const isFresh = startMs < this.brokenMs + FIRST_CHECK_MS;
@@ -214,7 +207,7 @@ class Family {
     }
     if (this.#keepsCookies && answer.session !== undefined) viewer.session = answer.session;
     const own = session ?? home;
-    const isBroken = own === this.#broken.id && !this.#outage.isHarmless && startMs + tookMs > this.brokenMs;
+    const isBroken = own === this.lb.cf.id && !this.#outage.isHarmless && startMs + tookMs > this.brokenMs;
     const mayMove = isBroken || (isFresh && this.#outage.isGradual);
     if (!mayMove && (by !== own || (session !== undefined && answer.session !== undefined))) {
       this.moved++;
@@ -223,9 +216,5 @@ class Family {
     // Where no check is good, each new isolate has to find out once that users are served all the same.
     const mayWait = isFresh || (this.#outage.isHarmless && startMs < this.#isolateMs + WAIT_MS);
     if (tookMs > WAIT_MS && !mayWait) this.complaints.push(`${what}: waited ${tookMs.toFixed(0)} ms`);
-  }
-
-  stop(): Promise<void> {
-    return this.#lb.stop();
   }
 }

@@ -1,5 +1,6 @@
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import type { Script } from "../support/build.ts";
+import { percentile } from "../support/statistics.ts";
 import type { Affinity } from "./affinity.ts";
 import type { Attacker } from "./attacker.ts";
 import type { EventLog } from "./event-log.ts";
@@ -36,35 +37,26 @@ export interface Account {
 export function report(account: Account, complaints: string[]): boolean {
   const { backends, exchanges, affinity, attacker, log } = account;
   const illnesses = backends.flatMap(({ illnesses }) => illnesses);
-  const timesOf = (name: string) => illnesses.filter(({ fault }) => fault.name === name).length;
+  const faults = FAULTS.map(({ name }): Line => [illnesses.filter(({ fault }) => fault.name === name).length, name]);
   const reasons = log.lines.flatMap(({ event, reason = "" }) => (event === "ejected" ? [reason] : []));
-  list(
-    "faults",
-    FAULTS.map(({ name }) => [timesOf(name), name]),
-  );
-  list(
-    "attacks",
-    [...attacker.sent].sort().map(([name, count]) => [count, name]),
-  );
-  list(
-    "ejections",
-    [...Map.groupBy(reasons, (reason) => reason)].map(([reason, { length }]) => [length, reason]),
-  );
+  list("faults", faults);
+  list("attacks", tally(attacker.sent));
+  list("ejections", tally(reasons));
 
-  const { counts, total } = exchanges;
+  const { counts, durationsMs } = exchanges;
   const verdicts = Object.entries(VERDICTS) as [Verdict, string][];
   list("exchanges", [
     ...verdicts.map(([verdict, meaning]): Line => [counts[verdict], `${verdict}: ${meaning}`]),
-    [total, "in all"],
+    [durationsMs.length, "in all"],
     [affinity.stayed, "of which answered by the client's own backend, which was up all the time"],
   ]);
-  const [p50, p99, max] = [0.5, 0.99, 1].map((share) => `${exchanges.percentileMs(share).toFixed(1)} ms`);
+  const [p50, p99, max] = [50, 99, 100].map((p) => `${percentile(durationsMs, p).toFixed(1)} ms`);
   console.log(`duration  p50 ${p50}, p99 ${p99}, longest ${max}`);
 
-  const lacking = FAULTS.filter(({ name }) => timesOf(name) === 0);
-  if (lacking.length > 0) console.log(`too short a run for: ${lacking.map(({ name }) => name).join("; ")}`);
+  const lacking = faults.flatMap(([times, name]) => (times === 0 ? [name] : []));
+  if (lacking.length > 0) console.log(`too short a run for: ${lacking.join("; ")}`);
   for (const verdict of FAULTY) if (counts[verdict] > 0) complaints.push(`${counts[verdict]} exchanges ${verdict}`);
-  if (total === 0 || affinity.stayed === 0) complaints.push("nothing was exchanged, so nothing is shown");
+  if (affinity.stayed === 0) complaints.push("nothing was exchanged, so nothing is shown");
   for (const result of exchanges.faulty.slice(0, SHOWN_MAX)) explain(account, result);
   return conclude(complaints, "nothing lost, nothing wrong, nothing moved");
 }
@@ -88,6 +80,10 @@ export function conclude(complaints: readonly string[], praise: string): boolean
 }
 
 type Line = readonly [count: number, text: string];
+
+function tally(names: readonly string[]): Line[] {
+  return [...Map.groupBy(names.toSorted(), (name) => name)].map(([name, { length }]) => [length, name]);
+}
 
 function list(title: string, lines: readonly Line[]): void {
   console.log(title);

@@ -41,7 +41,8 @@ export async function storm({ seconds, seed, isSoak, script }: Options): Promise
   const log = new EventLog(worker, backends);
   console.log(`${seconds} s, seed ${seed}, ${CLIENTS} clients and an attacker, ${JSON.stringify(VARS)}`);
 
-  const before = await stateOf(lb);
+  const { descriptors } = await usageOf(worker);
+  const before = { descriptors, homes: await lb.homes(addresses(VISITORS)) };
   const exchanges = new Exchanges();
   const affinity = new Affinity(backends, log);
   const deceptionMs = VARS.HEALTH_CHECK_INTERVAL + CHECK_MOMENT_MS;
@@ -93,18 +94,12 @@ async function watchUsage(worker: Worker, untilMs: number) {
   return usage;
 }
 
-type Balancer = Pick<LoadBalancer, "worker" | "homes">;
-
-/** What must be the same after the storm as before. */
-async function stateOf(lb: Balancer) {
-  const { descriptors } = await usageOf(lb.worker);
-  return { descriptors, homes: await lb.homes(addresses(VISITORS)) };
-}
-
-type State = Awaited<ReturnType<typeof stateOf>>;
-
 /** What is not as it was, although all backends are well again. */
-async function aftermath(lb: Balancer, log: EventLog, before: State): Promise<string[]> {
+async function aftermath(
+  lb: Pick<LoadBalancer, "worker" | "homes">,
+  log: EventLog,
+  before: { descriptors: number; homes: ReadonlyMap<string, string> },
+): Promise<string[]> {
   const complaints = log.groundless.map((line) => `ejected without a fault: ${line}`);
   const haveRecovered = async () => {
     await lb.worker.fetch("/");
@@ -115,7 +110,7 @@ async function aftermath(lb: Balancer, log: EventLog, before: State): Promise<st
     complaints.push(`still out although all is well: ${log.out.join(", ")}`);
   });
 
-  const { homes } = await stateOf(lb);
+  const homes = await lb.homes(addresses(VISITORS));
   const strays = [...homes].filter(([ip, home]) => home !== before.homes.get(ip)).length;
   if (strays > 0)
     complaints.push(`${strays} of ${VISITORS} visitors without a cookie are not back on their first choice`);

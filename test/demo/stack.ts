@@ -9,6 +9,7 @@ import { BackendProcess } from "../support/backend-process.ts";
 import { IDS, type Id } from "../support/load-balancer.ts";
 import { end, endWithProcess } from "../support/processes.ts";
 import { until } from "../support/waiting.ts";
+import type { LogLine } from "../support/worker.ts";
 import { type Order, STATUS_PATH } from "./backend.ts";
 import { Control } from "./control.ts";
 
@@ -295,11 +296,7 @@ export function emptied(toml: string): Readonly<Record<string, "">> {
 }
 
 /** One line of the Worker's log, as far as the demo reads it. */
-interface LogEvent {
-  readonly event: string;
-  readonly backend: string;
-  readonly reason: string;
-  readonly status?: number;
+interface LogEvent extends Required<Pick<LogLine, "event" | "backend" | "reason">>, Pick<LogLine, "status"> {
   /** Whether another isolate found it out. */
   readonly shared?: true;
 }
