@@ -2,7 +2,6 @@ import { monitorEventLoopDelay } from "node:perf_hooks";
 import type { Script } from "../support/build.ts";
 import { percentile } from "../support/statistics.ts";
 import type { Affinity } from "./affinity.ts";
-import type { Attacker } from "./attacker.ts";
 import type { EventLog } from "./event-log.ts";
 import { type Exchanges, FAULTY, type Result, VERDICTS, type Verdict } from "./exchanges.ts";
 import { type ChaosBackend, FAULTS } from "./faults.ts";
@@ -29,18 +28,19 @@ export interface Account {
   readonly backends: readonly ChaosBackend[];
   readonly exchanges: Exchanges;
   readonly affinity: Affinity;
-  readonly attacker: Attacker;
+  /** What each request of the attacker was. */
+  readonly attacks: readonly string[];
   readonly log: EventLog;
 }
 
 /** Prints what happened, and what is wrong with it. Returns whether nothing is. */
 export function report(account: Account, complaints: string[]): boolean {
-  const { backends, exchanges, affinity, attacker, log } = account;
+  const { backends, exchanges, affinity, attacks, log } = account;
   const illnesses = backends.flatMap(({ illnesses }) => illnesses);
   const faults = FAULTS.map(({ name }): Line => [illnesses.filter(({ fault }) => fault.name === name).length, name]);
   const reasons = log.lines.flatMap(({ event, reason = "" }) => (event === "ejected" ? [reason] : []));
   list("faults", faults);
-  list("attacks", tally(attacker.sent));
+  list("attacks", tally(attacks));
   list("ejections", tally(reasons));
 
   const { counts, durationsMs } = exchanges;

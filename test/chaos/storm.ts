@@ -5,13 +5,13 @@ import { start } from "../support/processes.ts";
 import { until } from "../support/waiting.ts";
 import type { Worker } from "../support/worker.ts";
 import { Affinity } from "./affinity.ts";
-import { Attacker } from "./attacker.ts";
+import { keepAttacking } from "./attacker.ts";
 import { Client } from "./client.ts";
 import { EventLog } from "./event-log.ts";
 import { Exchanges } from "./exchanges.ts";
 import { ChaosBackend, startBackend } from "./faults.ts";
 import { noiseIn, type Options, report, watchPauses } from "./report.ts";
-import { Scheduler } from "./scheduler.ts";
+import { keepBreaking } from "./scheduler.ts";
 
 const CLIENTS = 32;
 /** One client in so many gives up soon. */
@@ -52,13 +52,12 @@ export async function storm({ seconds, seed, isSoak, script }: Options): Promise
   const clients = ips.map((ip, i) => {
     return new Client(`client-${i + 1}`, ip, homes.get(ip) ?? "", i % IMPATIENT_EVERY === 0, seed, around);
   });
-  const attacker = new Attacker(worker, IDS, seed);
   const tellPauses = watchPauses();
   const untilMs = performance.now() + seconds * 1_000;
-  const [usage] = await Promise.all([
+  const [usage, attacks] = await Promise.all([
     watchUsage(worker, untilMs),
-    new Scheduler(backends, exchanges, seed).run(untilMs),
-    attacker.run(untilMs),
+    keepAttacking(worker, IDS, seed, untilMs),
+    keepBreaking(backends, exchanges, seed, untilMs),
     ...clients.map((client) => client.run(untilMs)),
   ]);
 
@@ -69,7 +68,7 @@ export async function storm({ seconds, seed, isSoak, script }: Options): Promise
   if (isSoak && !(first && last && last.residentMiB <= first.residentMiB * (1 + GROWTH_MAX))) {
     complaints.push("memory grew after the first minute, or could not be read");
   }
-  return report({ backends, exchanges, affinity, attacker, log }, complaints);
+  return report({ backends, exchanges, affinity, attacks, log }, complaints);
 }
 
 /** What the Worker's process holds. Linux tells it in /proc; elsewhere it is not known. */
