@@ -50,7 +50,8 @@ export function parseBackends(
   const backends: Backend[] = [];
   for (const variable of given) {
     const id = idOf(variable);
-    const [address = "", ...optionTexts] = textOf(vars[variable])?.split(/\s+/) ?? [];
+    const value = vars[variable];
+    const [address = "", ...optionTexts] = typeof value === "string" ? value.trim().split(/\s+/) : [];
     const url = parseOrigin(address);
     const options = parseOptions(optionTexts);
     const twin = backends.find((other) => other.id === id || other.origin === url?.origin);

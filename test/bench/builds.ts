@@ -1,18 +1,10 @@
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { run, temporaryDirectory } from "../support/processes.ts";
 
 export const ROOT = join(import.meta.dirname, "../..");
 
-/** What Wrangler says of a build. */
-export interface Build {
-  readonly path: string;
-  /** The size of the upload; what a plan limits. */
-  readonly gzipKiB: number;
-}
-
-/** Builds the Worker in `directory` as a deployment does. */
-export async function build(directory: string): Promise<Build> {
+/** Builds the Worker in `directory` as a deployment does; a plan limits the size of the upload. */
+export async function build(directory: string): Promise<{ path: string; gzipKiB: number }> {
   const outdir = temporaryDirectory();
   const wrangler = join(ROOT, "node_modules/.bin/wrangler");
   const stdout = await run(directory, wrangler, "deploy", "--dry-run", "--outdir", outdir);
@@ -20,7 +12,7 @@ export async function build(directory: string): Promise<Build> {
 }
 
 /** Builds the Worker as it was at a revision. */
-export async function buildRevision(revision: string): Promise<Build> {
+export async function buildRevision(revision: string): ReturnType<typeof build> {
   const directory = temporaryDirectory();
   const archive = join(directory, "source.tar");
   try {
@@ -30,8 +22,6 @@ export async function buildRevision(revision: string): Promise<Build> {
     throw new Error(`--before must be a revision that git knows, found "${revision}"`);
   }
   await run(ROOT, "git", "archive", "--output", archive, revision, "src", "wrangler.toml", "tsconfig.json");
-  const source = join(directory, "source");
-  await mkdir(source);
-  await run(directory, "tar", "-xf", archive, "-C", source);
-  return build(source);
+  await run(directory, "tar", "-xf", archive);
+  return build(directory);
 }

@@ -1,21 +1,16 @@
-import type { Expected, HttpRequest } from "./load.ts";
-
-/** The floor (workers/floor.js), the Worker as it is, or as it was before. */
-export type Program = "floor" | "worker" | "before";
+import type { Exchange } from "./load.ts";
 
 /** One process that is measured, and what it is compared with. */
 export interface Subject {
   readonly name: string;
-  readonly program: Program;
+  /** The floor (workers/floor.js), the Worker as it is, or as it was before. */
+  readonly program: "floor" | "worker" | "before";
   readonly backends: number;
   /** How many of the backends, the last ones, are not there. */
   readonly down: number;
   /** The names of the subjects of the same case that it is compared with. */
   readonly against: readonly string[];
 }
-
-/** A client sends no cookie, the right one, or each in turn. */
-export type Visits = "first" | "returning" | "mixed";
 
 export interface Case {
   readonly name: string;
@@ -28,7 +23,8 @@ export interface Case {
   readonly traffic: "GET" | "absent" | "POST" | "download" | "WebSocket";
   /** How long a connection waits from one exchange to the next; without it not at all. */
   readonly everyMs?: number;
-  readonly visits: Visits;
+  /** A client sends no cookie, the right one, or each in turn. */
+  readonly visits: "first" | "returning" | "mixed";
   readonly subjects: readonly Subject[];
 }
 
@@ -38,6 +34,15 @@ const POST_BODY = Buffer.alloc(10 * 1024, "a");
 /** As workers/backend.js has it. */
 const SMALL_BODY = JSON.stringify({ id: "bench", padding: "x".repeat(2_000) });
 export const MESSAGE = "m".repeat(256);
+
+const STREAM = "/stremio/0f9f2b9e-6a51-4a4c-9a1f-7d1a6f0c2b11/secret/stream/movie/tt0111161.json";
+const PATHS: Readonly<Record<Case["traffic"], string>> = {
+  GET: STREAM,
+  absent: "/stremio/absent.json",
+  POST: STREAM,
+  download: `/api/v1/proxy/download/${DOWNLOAD_MIB}`,
+  WebSocket: "/socket",
+};
 
 const FLOOR: Subject = { name: "floor", program: "floor", backends: 1, down: 0, against: [] };
 const worker = (name: string, backends: number, down: number, ...against: string[]): Subject => ({
@@ -132,30 +137,16 @@ export function backendId(index: number): string {
 }
 
 /** The `index`th request of a case to a subject, and what has to come back. */
-export function exchange(
-  { traffic, visits }: Case,
-  subject: Subject,
-  index: number,
-): { request: HttpRequest; expected: Expected } {
+export function exchange({ traffic, visits }: Case, subject: Subject, index: number): Exchange {
   const isReturning = visits === "returning" || (visits === "mixed" && index % 2 === 1);
   // Of mixed visits only every other one returns.
   const headers = headersOf(subject, index, isReturning, visits === "mixed" ? index >> 1 : index);
-  const setsCookie = !isReturning;
-  const ok = { status: 200, setsCookie };
-  if (traffic === "download") {
-    const path = `/api/v1/proxy/download/${DOWNLOAD_MIB}`;
-    return { request: { method: "GET", path, headers }, expected: { ...ok, bytes: DOWNLOAD_MIB * MIB_BYTES } };
-  }
-  const path = "/stremio/0f9f2b9e-6a51-4a4c-9a1f-7d1a6f0c2b11/secret/stream/movie/tt0111161.json";
-  if (traffic === "POST") {
-    const body = `${POST_BODY.length} bytes`;
-    const request = { method: "POST", path, headers, body: POST_BODY } as const;
-    return { request, expected: { ...ok, bytes: body.length, body } };
-  }
-  const small = { bytes: SMALL_BODY.length, body: SMALL_BODY };
-  if (traffic === "GET") return { request: { method: "GET", path, headers }, expected: { ...ok, ...small } };
-  const request = { method: "GET", path: "/stremio/absent.json", headers } as const;
-  return { request, expected: { status: 404, setsCookie, ...small } };
+  const path = PATHS[traffic];
+  const request = traffic === "POST" ? ({ method: "POST", body: POST_BODY } as const) : ({ method: "GET" } as const);
+  const expected = { status: traffic === "absent" ? 404 : 200, setsCookie: !isReturning };
+  const body = traffic === "POST" ? `${POST_BODY.length} bytes` : SMALL_BODY;
+  const content = traffic === "download" ? { bytes: DOWNLOAD_MIB * MIB_BYTES } : { bytes: body.length, body };
+  return { request: { ...request, path, headers }, expected: { ...expected, ...content } };
 }
 
 /**

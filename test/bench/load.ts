@@ -4,6 +4,7 @@ import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Pool } from "undici";
 import { WebSocket } from "ws";
+import type { Case } from "./cases.ts";
 
 /**
  * The load generator: closed loops, one per connection, each of which sends its next request when the last is answered.
@@ -43,36 +44,24 @@ export interface Expected {
   readonly setsCookie: boolean;
 }
 
+export interface Exchange {
+  readonly request: HttpRequest;
+  readonly expected: Expected;
+}
+
+/** Requests of a case, in turn over its connections. */
 export function openHttp(
   port: number,
-  connections: number,
-  request: (index: number) => { request: HttpRequest; expected: Expected },
-  everyMs = 0,
+  { connections, traffic, everyMs }: Pick<Case, "connections" | "traffic" | "everyMs">,
+  next: (index: number) => Exchange,
 ): Load {
   const pool = new Pool(`http://127.0.0.1:${port}`, { connections, pipelining: 1, bodyTimeout: 10_000 });
   let index = 0;
   const exchange = () => {
-    const next = request(index++);
-    return send(pool, next.request, next.expected);
+    const { request, expected } = next(index++);
+    return traffic === "download" ? download(port, request, expected) : send(pool, request, expected);
   };
   return { run: (seconds) => inLoops(connections, seconds, () => exchange, everyMs), close: () => pool.close() };
-}
-
-/**
- * Downloads, one connection for each. The socket reads into one buffer again and again: undici, which makes a new one of
- * every piece, used 3 ms of CPU per MiB where this uses 0.9, and would be the limit.
- */
-export function openDownloads(
-  port: number,
-  connections: number,
-  request: (index: number) => { request: HttpRequest; expected: Expected },
-): Load {
-  let index = 0;
-  const exchange = () => {
-    const next = request(index++);
-    return download(port, next.request, next.expected);
-  };
-  return { run: (seconds) => inLoops(connections, seconds, () => exchange), close: async () => {} };
 }
 
 export async function openWebSockets(
@@ -145,7 +134,7 @@ function send(pool: Pool, request: HttpRequest, expected: Expected): Promise<str
       },
       onResponseEnd() {
         if (bytes !== expected.bytes) error ??= `${bytes} bytes instead of ${expected.bytes}`;
-        else if (chunks.length > 0 && text(chunks) !== expected.body) error ??= "another body";
+        else if (chunks.length > 0 && Buffer.concat(chunks).toString() !== expected.body) error ??= "another body";
         resolve(error);
       },
       onResponseError(_, failure) {
@@ -155,7 +144,11 @@ function send(pool: Pool, request: HttpRequest, expected: Expected): Promise<str
   });
 }
 
-/** One download; the headers are taken to come in one piece, as workerd sends them. */
+/**
+ * One download, by a connection of its own; the headers are taken to come in one piece, as workerd sends them. The socket
+ * reads into one buffer again and again: undici, which makes a new one of every piece, used 3 ms of CPU per MiB where this
+ * uses 0.9, and would be the limit.
+ */
 function download(port: number, request: HttpRequest, expected: Expected): Promise<string | undefined> {
   return new Promise((resolve) => {
     let head: string | undefined;
@@ -185,10 +178,6 @@ function download(port: number, request: HttpRequest, expected: Expected): Promi
       else resolve(bodyBytes === expected.bytes ? undefined : `${bodyBytes} bytes instead of ${expected.bytes}`);
     });
   });
-}
-
-function text(chunks: readonly Buffer[]): string {
-  return (chunks.length === 1 ? chunks[0] : Buffer.concat(chunks))?.toString("latin1") ?? "";
 }
 
 /** One message there and back. */

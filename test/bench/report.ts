@@ -1,4 +1,4 @@
-import { median, percentile, spread } from "../support/statistics.ts";
+import { median, spread } from "../support/statistics.ts";
 import type { Case, Subject } from "./cases.ts";
 import type { Sample } from "./load.ts";
 
@@ -26,7 +26,6 @@ const promptness = ({ latenciesMs }: Round) => 1 / median(latenciesMs);
 /** The tables of a case. */
 export function render({ title, goal, unit, connections }: Case, measured: readonly Measured[]): string {
   const subjects = measured.map(({ subject, rounds }) => {
-    const latenciesMs = rounds.flatMap((round) => round.latenciesMs);
     const of = (value: (round: Round) => number) => median(rounds.map(value));
     const busy = (micros: (round: Round) => number) =>
       `${of((round) => micros(round) / round.elapsedMs / 10).toFixed(0)} %`;
@@ -34,8 +33,7 @@ export function render({ title, goal, unit, connections }: Case, measured: reado
       subject.name,
       (of(perSecond) * unit.perExchange).toFixed(0),
       (1_000_000 / of(perCpuSecond) / unit.perExchange).toFixed(1),
-      percentile(latenciesMs, 50).toFixed(2),
-      percentile(latenciesMs, 99).toFixed(2),
+      median(rounds.flatMap(({ latenciesMs }) => latenciesMs)).toFixed(2),
       busy((round) => round.subjectMicros),
       busy((round) => round.backendMicros),
       busy((round) => round.generatorMicros),
@@ -48,14 +46,14 @@ export function render({ title, goal, unit, connections }: Case, measured: reado
       return [`${one.subject.name} / ${name}`, ...[perSecond, perCpuSecond, promptness].map(ratio)];
     }),
   );
-  const [first, ...others] = [`${unit.name}s/s`, `CPU µs/${unit.name}`, "p50 ms", "p99 ms"];
+  const first = `${unit.name}s/s`;
   return `
 ${title}; ${connections} connections
 Goal: ${goal}
 
-${table([["", first ?? "", ...others, "busy: subject", "backend", "generator"], ...subjects])}
+${table([["", first, `CPU µs/${unit.name}`, "p50 ms", "busy: subject", "backend", "generator"], ...subjects])}
 
-${table([["ratio: median (min to max)", first ?? "", `${unit.name}s per CPU second`, "1 / p50"], ...ratios])}`;
+${table([["ratio: median (min to max)", first, `${unit.name}s per CPU second`, "1 / p50"], ...ratios])}`;
 }
 
 /** A subject's round divided by the same round of another, over all rounds; above 1 the subject is the better one. */
@@ -64,14 +62,6 @@ function ratioText(own: readonly Round[], others: readonly Round[], value: (roun
   const { median, min, max } = spread(ratios);
   if (ratios.some(Number.isNaN)) return "too little to tell";
   return `${median.toFixed(3)} (${min.toFixed(3)} to ${max.toFixed(3)}) ${min <= 1 && max >= 1 ? "=" : " "}`;
-}
-
-/** How to read the ratios. */
-export function renderNoise(rounds: number): string {
-  // All rounds fall on one side of the true ratio, or of what is measured in its place, as often as so many coins do.
-  const confidence = 100 * (1 - 2 ** (1 - rounds));
-  return `A ratio is of two turns of one round. The true one lies between min and max with ${confidence.toFixed(0)} %
-confidence; "=" stands where 1 lies there too: no difference was found. A process that is 100 % busy was the limit.`;
 }
 
 /** The first column is text, the others are numbers. */

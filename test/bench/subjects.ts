@@ -23,16 +23,20 @@ export function startBackends(count: number, compatibility: Compatibility): Prom
   );
 }
 
+/** What all cases share. */
+export interface Setup {
+  /** The builds that are measured. */
+  readonly paths: Readonly<Record<"worker" | "before", string>>;
+  readonly compatibility: Compatibility;
+  readonly backends: Workerd;
+}
+
 /** Starts a subject in a process of its own, so that its CPU time can be told from all others'. */
-export function startSubject(
-  { program, backends, down }: Subject,
-  paths: Readonly<Record<"worker" | "before", string>>,
-  compatibility: Compatibility,
-  running: Workerd,
-): Promise<Worker> {
+export function startSubject(subject: Subject, { paths, compatibility, backends }: Setup): Promise<Worker> {
+  const { program } = subject;
   const path = program === "floor" ? join(WORKERS, "floor.js") : paths[program];
-  const floorVars = { BACKEND: `http://127.0.0.1:${running.port(backendId(0))}` };
-  const vars = program === "floor" ? floorVars : balancerVars(backends, down, running);
+  const floorVars = { BACKEND: `http://127.0.0.1:${backends.port(backendId(0))}` };
+  const vars = program === "floor" ? floorVars : balancerVars(subject, backends);
   return start(
     () => Worker.start({ path, compatibility }, vars),
     (worker) => worker.stop(),
@@ -40,7 +44,7 @@ export function startSubject(
 }
 
 /** Nothing listens on port 1 (TCPMUX, RFC 1078), so a backend there is down. */
-function balancerVars(backends: number, down: number, running: Workerd): Vars {
+function balancerVars({ backends, down }: Subject, running: Workerd): Vars {
   const urlOf = (index: number) => `http://127.0.0.1:${index < backends - down ? running.port(backendId(index)) : 1}`;
   return backendVars(Array.from({ length: backends }, (_, index) => ({ id: backendId(index), url: urlOf(index) })));
 }

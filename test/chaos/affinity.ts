@@ -1,4 +1,5 @@
 import type { EventLog } from "./event-log.ts";
+import type { Result } from "./exchanges.ts";
 import type { ChaosBackend } from "./faults.ts";
 
 /** How long a check that met a fault may go on after it: until then the Worker may leave the backend alone. */
@@ -14,20 +15,12 @@ export interface Visit {
   readonly brokeAt: string | undefined;
 }
 
-export interface Judgement {
-  readonly verdict: "right" | "wrong" | "moved";
-  readonly why?: string;
-}
+type Judgement = Pick<Result, "verdict"> & { readonly why?: string };
 
 /** Whether clients stay on their backends. */
 export class Affinity {
-  /** Of clients whose backend was up all the time: those that it answered, POSTs that broke there, those that were moved. */
+  /** How many exchanges were answered by the client's own backend, which was up all the time. */
   stayed = 0;
-  brokeOff = 0;
-  movedRequests = 0;
-  movedSessions = 0;
-  /** Of clients whose backend was broken, or had been a moment ago. */
-  reboundWithCause = 0;
   readonly #backends: readonly ChaosBackend[];
   readonly #log: EventLog;
 
@@ -42,17 +35,11 @@ export class Affinity {
     if (session === answeredBy && set !== undefined) return wrong("the session was right, and was set again");
 
     const own = session ?? home;
-    const isRebound = session !== undefined && set !== undefined;
-    if (!this.#wasUp(own, startMs)) {
-      if (isRebound) this.reboundWithCause++;
-      return { verdict: "right" };
-    }
+    if (!this.#wasUp(own, startMs)) return { verdict: "right" };
     // A last resort, where its POST broke, sets none.
     if (session === undefined && set === undefined && brokeAt !== own) return wrong("a new client got no session");
-    if (isRebound) this.movedSessions++;
     if (answeredBy === own) this.stayed++;
-    else if (brokeAt === own) this.brokeOff++;
-    else this.movedRequests++;
+    const isRebound = session !== undefined && set !== undefined;
     if (!isRebound && (answeredBy === own || brokeAt === own)) return { verdict: "right" };
     const how = isRebound ? "moved for good" : "answered elsewhere";
     return { verdict: "moved", why: `${how}: ${own} was up all the time, and ${answeredBy} answered` };

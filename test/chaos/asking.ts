@@ -52,26 +52,24 @@ export async function talk(path: string, messages: readonly Buffer[], asking: As
   const { port, headers, signal, onAnswer } = asking;
   const webSocket = new WebSocket(`ws://127.0.0.1:${port}${path}`, { headers });
   webSocket.on("upgrade", (response) => onAnswer(response.headers));
-  webSocket.on("error", () => {}); // `once` below rejects with it; a later one comes with a close.
-  const refused = new Promise<never>((_, reject) => {
+  const failed = new Promise<never>((_, reject) => {
+    webSocket.on("error", reject);
     webSocket.on("unexpected-response", (_, response) => void refusalOf(response).then(reject, reject));
+    webSocket.on("close", (code) => reject(new Error(`the WebSocket closed with ${code}`)));
+    signal.addEventListener("abort", () => reject(signal.reason));
   });
-  const closed = new Promise<number>((resolve) => webSocket.on("close", resolve));
-  const lost = closed.then((code) => {
-    throw new Error(`the WebSocket closed with ${code}`);
-  });
-  for (const promise of [refused, lost]) promise.catch(() => {});
+  failed.catch(() => {});
   try {
-    await Promise.race([once(webSocket, "open", { signal }), refused]);
+    await Promise.race([once(webSocket, "open"), failed]);
     for (const message of messages) {
-      const echoed = once(webSocket, "message", { signal });
-      echoed.catch(() => {});
+      const echoed = once(webSocket, "message");
       webSocket.send(message);
-      const [echo] = (await Promise.race([echoed, lost])) as [Buffer];
+      const [echo] = (await Promise.race([echoed, failed])) as [Buffer];
       same("message", sha256(echo), sha256(message));
     }
+    const closed = once(webSocket, "close");
     webSocket.close(1000);
-    const code = await closed;
+    const [code] = await closed;
     if (code !== 1000) throw new Error(`the WebSocket closed with ${code} instead of 1000`);
   } finally {
     webSocket.terminate();

@@ -1,9 +1,8 @@
-import { type ClientRequest, request as httpRequest } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
+import { boundTo } from "../support/load-balancer.ts";
 import { Random } from "../support/random.ts";
-import { PRIMARY_DOMAIN } from "../support/worker.ts";
-import { SCHEME_HEADER } from "../support/workerd.ts";
-import { ATTACK_NAMES, type Attack, attackPath, EVERY } from "./attacks.ts";
+import type { Worker } from "../support/worker.ts";
+import { ATTACK_NAMES, attackPath, EVERY } from "./attacks.ts";
 
 /** Fifty requests a second. */
 const EVERY_MS = 20;
@@ -11,64 +10,41 @@ const EVERY_MS = 20;
 /** How long one attack lasts, at least and at most; between these all of them together last as long as the run. */
 const TURN_MS = [1_000, 5_000] as const;
 
-interface Turn {
-  readonly attack: Attack;
-  /** The backend that the attacker's cookie names, so that it is the first to be asked. */
-  readonly boundTo: string;
-  readonly target: string;
-}
-
-/** One client that asks for what breaks one backend, or every one, and does not care for the answers. */
-export class Attacker {
-  readonly #port: number;
-  readonly #turns: readonly Turn[];
-  readonly #random: Random;
-  /** How many requests there were of each attack. */
-  readonly sent = new Map<string, number>();
-
-  constructor(port: number, ids: readonly string[], seed: number) {
-    this.#port = port;
-    this.#random = Random.forPart(seed, "attacker");
-    this.#turns = this.#random.shuffled(
-      ATTACK_NAMES.flatMap((attack) => {
-        const boundTo = this.#random.pick(ids);
-        return [boundTo, EVERY].map((target) => ({ attack, boundTo, target }));
-      }),
-    );
-  }
-
-  async run(untilMs: number): Promise<void> {
-    const [minMs, maxMs] = TURN_MS;
-    const shareMs = (untilMs - performance.now()) / this.#turns.length;
-    const turnMs = Math.min(Math.max(shareMs, minMs), maxMs);
-    for (let turn = 0; performance.now() < untilMs; turn++) {
-      await this.#attack(this.#turns[turn % this.#turns.length] as Turn, Math.min(untilMs, performance.now() + turnMs));
-    }
-  }
-
-  async #attack({ attack, boundTo, target }: Turn, untilMs: number): Promise<void> {
-    const name = `${attack} of ${target === EVERY ? "every backend" : "one backend"}`;
-    const open = new Set<ClientRequest>();
-    for (let dueMs = performance.now(); dueMs < untilMs; dueMs += EVERY_MS) {
-      const request = httpRequest({
-        port: this.#port,
-        path: attackPath(attack, target),
-        agent: false,
-        headers: {
-          Host: PRIMARY_DOMAIN,
-          [SCHEME_HEADER]: "https",
-          "CF-Connecting-IP": "192.0.2.66",
-          Cookie: `aiostreams_backend=${boundTo}`,
-        },
-      });
-      open.add(request);
-      request.on("response", (response) => response.resume());
-      request.on("error", () => {}); // It may have been told anything.
-      request.on("close", () => open.delete(request));
-      request.end();
-      this.sent.set(name, (this.sent.get(name) ?? 0) + 1);
+/**
+ * One client that asks for what breaks one backend, or every one, until `untilMs`, and does not care for the answers.
+ * Resolves to what each request was.
+ */
+export async function keepAttacking(
+  worker: Worker,
+  ids: readonly string[],
+  seed: number,
+  untilMs: number,
+): Promise<string[]> {
+  const random = Random.forPart(seed, "attacker");
+  const attacks = ATTACK_NAMES.flatMap((attack) => {
+    // The attacker's cookie names the backend that is the first to be asked.
+    const first = random.pick(ids);
+    return [
+      { name: `${attack} of one backend`, first, path: attackPath(attack, first) },
+      { name: `${attack} of every backend`, first, path: attackPath(attack, EVERY) },
+    ];
+  });
+  const turns = random.shuffled(attacks);
+  const [minMs, maxMs] = TURN_MS;
+  const turnMs = Math.min(Math.max((untilMs - performance.now()) / turns.length, minMs), maxMs);
+  const sent: string[] = [];
+  for (let turn = 0; performance.now() < untilMs; turn++) {
+    const { name, first, path } = turns[turn % turns.length] as (typeof turns)[number];
+    const over = new AbortController();
+    const endMs = Math.min(untilMs, performance.now() + turnMs);
+    for (let dueMs = performance.now(); dueMs < endMs; dueMs += EVERY_MS) {
+      const asked = worker.open(path, boundTo(first, { ip: "192.0.2.66", signal: over.signal }));
+      // It may be told anything.
+      asked.then((response) => response.resume()).catch(() => {});
+      sent.push(name);
       await sleep(Math.max(0, dueMs + EVERY_MS - performance.now()));
     }
-    for (const request of open) request.destroy();
+    over.abort();
   }
+  return sent;
 }

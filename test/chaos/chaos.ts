@@ -1,6 +1,6 @@
 /** `npm run chaos`: what the Worker survives, under workerd, with real backends that are broken all the time. */
-import { builtWorker, oneOf, parseFlags, runProgram, UsageError, wholeNumber } from "../support/arguments.ts";
-import { buildWorker, readCompatibility } from "../support/build.ts";
+import { oneOf, parseFlags, runProgram, UsageError, wholeNumber } from "../support/arguments.ts";
+import { buildWorker } from "../support/build.ts";
 import { temporaryDirectory } from "../support/processes.ts";
 import { isolates } from "./isolates.ts";
 import { model } from "./model.ts";
@@ -21,8 +21,6 @@ Or one of three other runs. Exits with 1 if anything was lost, wrong, late, move
   --seed N           what happens, and in which order (default 7)
   --soak             watch the memory too; so does a run of 180 s or more
   --share BOOLEAN    with --isolates, whether they share their results: true or false (default true)
-  --var NAME=VALUE   a variable of the Worker; may be repeated
-  --worker PATH      run this built module in place of the Worker
   --help             print this text
 `;
 
@@ -38,8 +36,6 @@ async function main(): Promise<boolean> {
     seed: { type: "string", default: "7" },
     soak: { type: "boolean", default: false },
     share: { type: "string", default: "true" },
-    var: { type: "string", multiple: true, default: [] },
-    worker: { type: "string" },
   });
   const count = flags.isolates === undefined ? undefined : wholeNumber("--isolates", flags.isolates, 1, 64);
   if ([flags.outages, flags.model, flags.soak, count !== undefined].filter(Boolean).length > 1) {
@@ -49,20 +45,11 @@ async function main(): Promise<boolean> {
   const seconds = wholeNumber("--seconds", flags.seconds ?? standard, 1, 86_400);
   const seed = wholeNumber("--seed", flags.seed, 0, 2 ** 31 - 1);
   const share = oneOf("--share", flags.share, ["true", "false"]) === "true";
-  const vars = Object.fromEntries(flags.var.map(variable));
-  const path = flags.worker === undefined ? undefined : builtWorker("--worker", flags.worker);
   if (flags.model) return model(seed);
-  const script =
-    path === undefined ? await buildWorker(temporaryDirectory()) : { path, compatibility: await readCompatibility() };
-  const options: Options = { seconds, seed, isSoak: flags.soak || seconds >= SOAK_SECONDS, share, vars, script };
+  const script = await buildWorker(temporaryDirectory());
+  const options: Options = { seconds, seed, isSoak: flags.soak || seconds >= SOAK_SECONDS, share, script };
   if (flags.outages) return outages(options);
   return count === undefined ? storm(options) : isolates(options, count);
-}
-
-function variable(text: string): [name: string, value: string] {
-  const [, name, value] = /^([A-Z][A-Z0-9_]*)=(.*)$/.exec(text) ?? [];
-  if (name !== undefined && value !== undefined) return [name, value];
-  throw new UsageError(`--var must be NAME=VALUE, such as MAX_RETRIES=0, found "${text}"`);
 }
 
 await runProgram(USAGE, main);

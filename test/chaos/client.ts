@@ -73,6 +73,7 @@ export class Client {
   /** Makes an exchange and says what became of it. */
   async #exchange(): Promise<Result> {
     const random = this.#random;
+    const { port, backends, affinity } = this.#around;
     const share = random.next();
     const kind: Kind = share < 0.6 ? "GET" : share < 0.85 ? "POST" : share < 0.95 ? "HEAD" : "WebSocket";
     const bytes = random.between(0, random.next() < 0.05 ? PAYLOAD_BYTES_MAX : 16 * 1024);
@@ -80,87 +81,57 @@ export class Client {
     const path = `/${this.#name}/${++this.#sent}/${name}?${payloadQuery(random, bytes)}`;
     const ray = `${this.#name}-${this.#sent}`;
     const isStale = random.next() < STALE_SHARE && kind !== "WebSocket";
-    const staleAt = isStale ? (this.#session ?? this.#home) : undefined;
+    const session = this.#session;
+    const staleAt = isStale ? (session ?? this.#home) : undefined;
 
     const startMs = performance.now();
     const signal = AbortSignal.timeout(this.#isImpatient ? IMPATIENCE_MS : PATIENCE_MS);
-    let answeredMs: number | undefined;
+    const headers = {
+      Host: PRIMARY_DOMAIN,
+      [SCHEME_HEADER]: "https",
+      "CF-Connecting-IP": this.#ip,
+      "CF-Ray": ray,
+      ...(session !== undefined && { Cookie: `theme=dark; aiostreams_backend=${session}` }),
+      ...(staleAt !== undefined && { [STALE_HEADER]: staleAt }),
+    };
     let answer: IncomingHttpHeaders = {};
     const onAnswer = (headers: IncomingHttpHeaders) => {
-      answeredMs = performance.now();
       answer = headers;
     };
-    const asking = {
-      port: this.#around.port,
-      agent: this.#agent,
-      headers: this.#headers(ray, staleAt),
-      signal,
-      onAnswer,
-    };
-    const backend = () => this.#around.backends.find(({ id }) => id === answer["x-served-by-backend"]);
     let verdict: Verdict;
     let why: string | undefined;
     try {
-      await this.#send(kind, path, asking);
-      const brokeAt = kind === "POST" ? staleAt : undefined;
-      ({ verdict, why } = this.#judgeSession({ startMs, session: this.#session, home: this.#home, brokeAt }, answer));
+      await this.#send(kind, path, { port, agent: this.#agent, headers, signal, onAnswer });
+      const [, set] = /aiostreams_backend=([^;]*)/.exec(String(answer["set-cookie"])) ?? [];
+      this.#session = set ?? session;
+      const visit = { startMs, session, home: this.#home, brokeAt: kind === "POST" ? staleAt : undefined };
+      ({ verdict, why } = affinity.judge(visit, String(answer["x-served-by-backend"]), set));
     } catch (error) {
       // The next exchange starts from what is certain: the session that the last whole answer left.
       const { message, code = "" } = error as NodeJS.ErrnoException;
       why = `${message} ${code}`;
+      const by = backends.find(({ id }) => id === answer["x-served-by-backend"]);
       if (error instanceof WrongAnswer) verdict = "wrong";
       else if (this.#isImpatient && signal.aborted) verdict = "given up";
-      else verdict = this.#excuse(error, kind, path, startMs, staleAt, backend()) ?? "failed";
+      else if (by?.illnessesSince(startMs).some(({ fault }) => fault.cuts)) verdict = "cut";
+      else verdict = this.#excuse(error, kind, path, startMs, staleAt) ?? "failed";
     }
-    const endMs = performance.now();
-    const wasDelayed =
-      backend()
-        ?.illnessesSince(startMs)
-        .some(({ fault }) => fault.delays) ?? false;
-    return { verdict, kind, path, startMs, answeredMs: answeredMs ?? endMs, endMs, wasDelayed, ray, why };
+    return { verdict, kind, path, startMs, endMs: performance.now(), ray, why };
   }
 
   #send(kind: Kind, path: string, asking: Asking): Promise<void> {
     const random = this.#random;
     if (kind === "WebSocket") {
-      return talk(
-        path,
-        [1, 2, 3].map(() => randomPayload(random, random.between(0, 4 * 1024))),
-        asking,
-      );
+      const messages = [1, 2, 3].map(() => randomPayload(random, random.between(0, 4 * 1024)));
+      return talk(path, messages, asking);
     }
     const body = kind === "POST" ? randomPayload(random, random.between(0, 60 * 1024)) : undefined;
     return ask(kind, path, body, asking);
   }
 
-  #headers(ray: string, staleAt: string | undefined): Record<string, string> {
-    return {
-      Host: PRIMARY_DOMAIN,
-      [SCHEME_HEADER]: "https",
-      "CF-Connecting-IP": this.#ip,
-      "CF-Ray": ray,
-      ...(this.#session !== undefined && { Cookie: `theme=dark; aiostreams_backend=${this.#session}` }),
-      ...(staleAt !== undefined && { [STALE_HEADER]: staleAt }),
-    };
-  }
-
-  #judgeSession(visit: Parameters<Affinity["judge"]>[0], answer: IncomingHttpHeaders): ReturnType<Affinity["judge"]> {
-    const [, set] = /aiostreams_backend=([^;]*)/.exec(String(answer["set-cookie"])) ?? [];
-    this.#session = set ?? this.#session;
-    return this.#around.affinity.judge(visit, String(answer["x-served-by-backend"]), set);
-  }
-
   /** Why a failure is not the Worker's, if it is not. */
-  #excuse(
-    error: unknown,
-    kind: Kind,
-    path: string,
-    startMs: number,
-    staleAt: string | undefined,
-    backend: ChaosBackend | undefined,
-  ): Verdict | undefined {
+  #excuse(error: unknown, kind: Kind, path: string, startMs: number, staleAt?: string): Verdict | undefined {
     const { backends, deceptionMs } = this.#around;
-    if (backend?.illnessesSince(startMs).some(({ fault }) => fault.cuts)) return "cut";
     // The Worker's own answers are 502 and 504.
     const isPage = error instanceof Refusal && error.status < 500;
     const illnesses = isPage ? backends.flatMap((backend) => backend.illnessesSince(startMs)) : [];

@@ -3,16 +3,12 @@ import type { Readable } from "node:stream";
 import type { LogLine, Worker } from "../support/worker.ts";
 import type { ChaosBackend } from "./faults.ts";
 
-export interface StampedLine extends LogLine {
-  readonly atMs: number;
-}
-
 /** How long a check may go on after the fault that it met: 3 s, and what a busy machine adds. */
 const CHECK_MS = 5_000;
 
 /** The Worker's log as it comes, with the moment of each line. */
 export class EventLog {
-  readonly lines: StampedLine[] = [];
+  readonly lines: (LogLine & { readonly atMs: number })[] = [];
   /** What workerd itself had to say, which is never good. */
   readonly noise: string[] = [];
   /** Ejections of backends that had no fault. */

@@ -1,4 +1,3 @@
-import { percentile } from "../support/statistics.ts";
 import type { Kind } from "./faults.ts";
 
 /** What may become of an exchange, and what that means. */
@@ -19,19 +18,12 @@ export type Verdict = keyof typeof VERDICTS;
 /** Those for which only the Worker is to blame. */
 export const FAULTY: readonly Verdict[] = ["failed", "wrong", "moved"];
 
-/** All that is more than this is waiting. */
-const NORMAL_MS = 100;
-
 export interface Result {
   readonly verdict: Verdict;
   readonly kind: Kind;
   readonly path: string;
   readonly startMs: number;
-  /** When the headers came; where none came, when the exchange ended. */
-  readonly answeredMs: number;
   readonly endMs: number;
-  /** Whether its backend was one that takes its time. */
-  readonly wasDelayed: boolean;
   /** For the Worker's log: its `ray`. */
   readonly ray: string;
   readonly why: string | undefined;
@@ -40,39 +32,22 @@ export interface Result {
 /** Every exchange of a run: those under way, and what became of the others. */
 export class Exchanges {
   readonly counts = Object.fromEntries(Object.keys(VERDICTS).map((verdict) => [verdict, 0])) as Record<Verdict, number>;
-  readonly kinds = new Map<Kind, number>();
   /** Those that are the Worker's fault, for the report. */
   readonly faulty: Result[] = [];
-  /** How long exchanges waited for headers, beyond a normal answer; and those whose backend took its time. */
-  readonly waitsMs: number[] = [];
-  readonly slowWaitsMs: number[] = [];
-  readonly #durationsMs: number[] = [];
+  readonly durationsMs: number[] = [];
   readonly #underWay = new Set<Promise<Result>>();
 
   async run(exchange: Promise<Result>): Promise<void> {
     this.#underWay.add(exchange);
     const result = await exchange;
     this.#underWay.delete(exchange);
-    const { verdict, kind, startMs, answeredMs, endMs, wasDelayed } = result;
-    this.counts[verdict]++;
-    this.kinds.set(kind, (this.kinds.get(kind) ?? 0) + 1);
-    this.#durationsMs.push(endMs - startMs);
-    if (FAULTY.includes(verdict)) this.faulty.push(result);
-    const waitedMs = answeredMs - startMs - NORMAL_MS;
-    if (waitedMs > 0) (wasDelayed ? this.slowWaitsMs : this.waitsMs).push(waitedMs);
-  }
-
-  get total(): number {
-    return this.#durationsMs.length;
+    this.counts[result.verdict]++;
+    this.durationsMs.push(result.endMs - result.startMs);
+    if (FAULTY.includes(result.verdict)) this.faulty.push(result);
   }
 
   /** Resolves when everything that has begun by now has ended. */
   async allBegunUntilNow(): Promise<void> {
     await Promise.all(this.#underWay);
-  }
-
-  /** The time, in milliseconds, within which this share of all exchanges ended. */
-  percentileMs(share: number): number {
-    return percentile(this.#durationsMs, share * 100);
   }
 }

@@ -1,9 +1,11 @@
 import { join } from "node:path";
 import { OUTAGES, type Outage } from "../support/backend.ts";
 import { BackendProcess } from "../support/backend-process.ts";
-import type { Order } from "./backend-program.ts";
+import type { Order } from "./orders.ts";
 
 export type Kind = "GET" | "HEAD" | "POST" | "WebSocket";
+
+type Deceives = (kind: Kind, path: string) => boolean;
 
 /** One way to break a backend and to mend it again. */
 export interface Fault {
@@ -12,14 +14,12 @@ export interface Fault {
   readonly holdMs: readonly [min: number, max: number];
   /** Whether an answer that had begun may be cut by it. */
   readonly cuts?: true;
-  /** Whether its answers are right, but take their time. */
-  readonly delays?: true;
   /** Whether users notice nothing of it, so that none of them may be moved. */
   readonly isHarmless?: true;
   /** Whether this exchange gets an answer that looks like the app's own, until a check has found the fault. */
-  readonly deceives?: (kind: Kind, path: string) => boolean;
+  readonly deceives?: Deceives | undefined;
   /** Whether a good check may vouch for its answers for a second more, as it does for an app's own. */
-  readonly isVouched?: true;
+  readonly isVouched?: boolean;
   begin(backend: BackendProcess<Order>): Promise<unknown>;
   end(backend: BackendProcess<Order>): Promise<unknown>;
 }
@@ -34,7 +34,7 @@ const LONG_MS = [2_500, 5_500] as const;
  * What nothing but a check by age can tell from the app's own answer. All else that a platform says is doubted at once:
  * 404, 403, a redirect of a GET or HEAD, an empty answer to a GET, HTML in place of JSON.
  */
-export const DECEPTIONS: Partial<Record<Outage, (kind: Kind, path: string) => boolean>> = {
+export const DECEPTIONS: Partial<Record<Outage, Deceives>> = {
   redirect: (kind) => kind === "POST",
   empty: (kind) => kind === "POST" || kind === "HEAD",
   page: (_, path) => !/\.json(\?|$)/.test(path),
@@ -78,20 +78,14 @@ export const FAULTS: readonly Fault[] = [
   told("503", { kind: "status", status: 503 }),
   told("521", { kind: "status", status: 521 }),
   ...OUTAGES.map((answer) => {
-    const deceives = DECEPTIONS[answer];
-    const order = { kind: "outage", answer } as const;
-    const more = {
-      holdMs: LONG_MS,
-      ...(deceives && { deceives }),
-      ...(answer !== "page" && { isVouched: true as const }),
-    };
-    return told(`gone, its platform answers: ${answer}`, order, more);
+    const more = { holdMs: LONG_MS, deceives: DECEPTIONS[answer], isVouched: answer !== "page" };
+    return told(`gone, its platform answers: ${answer}`, { kind: "outage", answer }, more);
   }),
   told("gone and 400 ms away: 404", { kind: "far" }, { holdMs: PAGE_MS, isVouched: true }),
   told("gone until it is asked: 404", { kind: "waking" }, { isVouched: true }),
   told("bot wall (cf-mitigated), health good", { kind: "challenge" }),
   told("health route alternates, app works", { kind: "alternating" }, { isHarmless: true }),
-  told("slow by 5 s, health good", { kind: "slow", ms: 5_000 }, { delays: true }),
+  told("slow by 5 s, health good", { kind: "slow", ms: 5_000 }),
   told("body stalls, then goes on", { kind: "hold" }),
 ];
 
@@ -102,31 +96,20 @@ export interface Illness {
   toMs: number;
 }
 
+export const startBackend = (id: string) =>
+  BackendProcess.start<Order>(id, join(import.meta.dirname, "backend-program.ts"));
+
 /** One of the three backends, and the record of what was done to it. */
 export class ChaosBackend {
+  readonly id: string;
   readonly process: BackendProcess<Order>;
   readonly illnesses: Illness[] = [];
   /** From when on nothing that began while users noticed a fault is under way any more; infinite until then. */
   settledMs = 0;
 
-  private constructor(process: BackendProcess<Order>) {
+  constructor(process: BackendProcess<Order>) {
+    this.id = process.id;
     this.process = process;
-  }
-
-  static async start(id: string): Promise<ChaosBackend> {
-    return new ChaosBackend(await BackendProcess.start<Order>(id, join(import.meta.dirname, "backend-program.ts")));
-  }
-
-  get id(): string {
-    return this.process.id;
-  }
-
-  get url(): string {
-    return this.process.url;
-  }
-
-  kill(): Promise<void> {
-    return this.process.kill();
   }
 
   get isWell(): boolean {

@@ -4,7 +4,7 @@ import { addresses, LoadBalancer } from "../support/load-balancer.ts";
 import { start } from "../support/processes.ts";
 import { Random } from "../support/random.ts";
 import type { Worker } from "../support/worker.ts";
-import { conclude, noiseIn, type Options, waitText, watchPauses } from "./report.ts";
+import { conclude, noiseIn, type Options, watchPauses } from "./report.ts";
 
 /** How long an isolate lives. */
 const LIFE_MS = 15_000;
@@ -65,12 +65,11 @@ async function countChecks({ share, script }: Options, isolates: number): Promis
 }
 
 /** Freezes a backend for good behind isolates that come and go. Returns what is wrong. */
-async function freeze({ seconds, seed, share, vars, script }: Options, isolates: number): Promise<string[]> {
+async function freeze({ seconds, seed, share, script }: Options, isolates: number): Promise<string[]> {
   const random = Random.forPart(seed, "isolates");
-  const startBackend = (id: string) => BackendProcess.start(id);
+  const options = { isolates, hasCache: true, startBackend: (id: string) => BackendProcess.start(id) };
   const lb = await start(
-    () =>
-      new LoadBalancer(script, { SHARE_HEALTH: share, ...vars }, { isolates, hasCache: true, startBackend }).start(),
+    () => new LoadBalancer(script, { SHARE_HEALTH: share }, options).start(),
     (lb) => lb.stop(),
   );
   const ips = addresses(VISITORS);
@@ -95,7 +94,7 @@ async function freeze({ seconds, seed, share, vars, script }: Options, isolates:
     const waitedMs = performance.now() - startMs;
     if (waitedMs > NORMAL_MS) waits.push({ atMs: startMs - fromMs, waitedMs });
   };
-  const living = lb.isolates.map((worker) => ({ worker, visits: [] as Promise<void>[] }));
+  const living: Isolate[] = lb.isolates.map((worker) => ({ worker, visits: [] }));
   const replacing = keepReplacing(living, lb, untilMs);
   let asked = 0;
   for (let dueMs = fromMs; dueMs < untilMs; dueMs += 1_000 / REQUESTS_A_SECOND, asked++) {
@@ -106,17 +105,17 @@ async function freeze({ seconds, seed, share, vars, script }: Options, isolates:
   const replaced = await replacing;
   await Promise.all(living.flatMap(({ visits }) => visits));
 
-  const waitsMs = waits.map(({ waitedMs }) => waitedMs);
+  const totalMs = waits.reduce((sum, { waitedMs }) => sum + waitedMs, 0);
+  const longestMs = Math.max(0, ...waits.map(({ waitedMs }) => waitedMs));
   const long = waits.filter(({ waitedMs }) => waitedMs > LATE_WAIT_MS);
   const late = long.filter(({ atMs }) => atMs > NEWS_MS);
   console.log(`requests   ${asked} through ${isolates} isolates, of which ${replaced} were replaced`);
-  console.log(`cache      ${lb.cache.readings.length} readings, ${lb.cache.writes.length} writes`);
-  console.log(`waited     ${waitText(waitsMs)}, for more than a normal answer; ${long.length} over 1 s`);
+  const waited = `${(totalMs / 1_000).toFixed(1)} s in all, ${(longestMs / 1_000).toFixed(1)} s the longest`;
+  console.log(`waited     ${waited}, for more than a normal answer; ${long.length} over 1 s`);
   console.log(`late       ${late.length} waited over 1 s later than ${NEWS_MS / 1_000} s into the outage`);
   const complaints = [...failures, ...noiseIn(lb.isolates.flatMap(({ output }) => output.split("\n")))];
   // Without sharing each isolate finds out for itself: what that costs is shown for comparison.
   if (!share) return complaints;
-  const totalMs = waitsMs.reduce((sum, ms) => sum + ms, 0);
   if (totalMs > WAITED_MAX_MS) complaints.push(`more than ${WAITED_MAX_MS / 1_000} s waited in all`);
   if (late.length > 0) complaints.push("requests waited although the outage was long known");
   return complaints;

@@ -2,9 +2,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type Backend, type Behaviour, OUTAGES } from "../support/backend.ts";
 import { addresses, boundTo, LoadBalancer } from "../support/load-balancer.ts";
 import { start } from "../support/processes.ts";
-import { until } from "../support/waiting.ts";
-import type { Worker } from "../support/worker.ts";
-import { DECEPTIONS } from "./faults.ts";
+import type { Answer, Worker } from "../support/worker.ts";
+import { DECEPTIONS, type Fault } from "./faults.ts";
+import { botWall, carryOut, HEALTH_BAD, type Order } from "./orders.ts";
 import { conclude, type Options, watchPauses } from "./report.ts";
 
 /** Half a minute of production takes two seconds here. */
@@ -35,74 +35,35 @@ interface Outage {
   /** Whether it is found of one backend after the other, so that users go where a check is still good until the last is bad. */
   readonly isGradual?: true;
   /** Whether a request may be answered wrongly before the first check. */
-  readonly deceives?: (path: string) => boolean;
+  readonly deceives?: Fault["deceives"];
   begin(backend: Backend, all: readonly Backend[]): void;
 }
 
-const platform = (answer: (typeof OUTAGES)[number]): Behaviour => ({ kind: "outage", answer });
-const HEALTH_BAD: Behaviour = { kind: "status", status: 503 };
+const told = (name: string, order: Order, more?: Partial<Outage>): Outage => {
+  return { name, begin: (backend) => carryOut(backend, order), ...more };
+};
 
-const gone = (name: string, mode: Behaviour): Outage => ({
-  name,
-  begin: (backend) => {
-    backend.mode = mode;
-  },
-});
+const everyHealthRoute = (name: string, health: Behaviour): Outage => {
+  const begin = (_: Backend, all: readonly Backend[]) => {
+    for (const backend of all) backend.mode = { kind: "well", health };
+  };
+  return { name: `every health route ${name}`, isHarmless: true, isGradual: true, begin };
+};
 
 const ALL: readonly Outage[] = [
-  ...OUTAGES.map((answer): Outage => {
-    const deceives = DECEPTIONS[answer];
-    return {
-      ...gone(`platform: ${answer}`, platform(answer)),
-      ...(deceives && { deceives: (path) => deceives("GET", path) }),
-    };
-  }),
-  {
-    name: "platform: 404, 400 ms away",
-    begin: (backend) => {
-      backend.mode = platform("404");
-      backend.delayMs = () => 400;
-    },
-  },
-  {
-    name: "404 until it is asked",
-    begin: (backend) => {
-      const { checks } = backend;
-      backend.mode = platform("404");
-      const awake = until("its first check has come", () => backend.checks > checks);
-      awake.then(() => backend.reset()).catch(() => {});
-    },
-  },
+  ...OUTAGES.map((answer) => told(`platform: ${answer}`, { kind: "outage", answer }, { deceives: DECEPTIONS[answer] })),
+  told("platform: 404, 400 ms away", { kind: "far" }),
+  told("404 until it is asked", { kind: "waking" }),
   {
     name: "bot wall (cf-mitigated)",
     begin: (backend) => {
-      backend.handler = (_, response) => void response.writeHead(403, { "cf-mitigated": "challenge" }).end();
+      backend.handler = botWall;
     },
   },
-  gone("silent", { kind: "hang" }),
-  {
-    name: "health route alternates",
-    isHarmless: true,
-    begin: (backend) => {
-      for (let i = 0; i < 100; i++) backend.nextChecks.push(HEALTH_BAD, { kind: "well" });
-    },
-  },
-  {
-    name: "every health route bad",
-    isHarmless: true,
-    isGradual: true,
-    begin: (_, all) => {
-      for (const backend of all) backend.mode = { kind: "well", health: HEALTH_BAD };
-    },
-  },
-  {
-    name: "every health route silent",
-    isHarmless: true,
-    isGradual: true,
-    begin: (_, all) => {
-      for (const backend of all) backend.mode = { kind: "well", health: { kind: "hang" } };
-    },
-  },
+  told("silent", { kind: "hang" }),
+  told("health route alternates", { kind: "alternating" }, { isHarmless: true }),
+  everyHealthRoute("bad", HEALTH_BAD),
+  everyHealthRoute("silent", { kind: "hang" }),
 ];
 
 /** Tries every outage. Resolves to whether none of them reached a viewer. */
@@ -123,14 +84,21 @@ export async function outages(options: Options): Promise<boolean> {
 
 async function tryOut(outage: Outage, options: Options, complaints: string[]): Promise<string> {
   const families = await Promise.all(
-    [true, false].flatMap((isCold) => [visits(outage, options, isCold), evening(outage, options, isCold)]),
+    [visits, evening].flatMap((come) =>
+      [true, false].map(async (isCold) => {
+        const name = `${come.name}, ${isCold ? "cold" : "warm"}`;
+        const family = await Family.start(outage, options, name, come === evening);
+        await come(family, isCold);
+        await family.lb.stop();
+        return family;
+      }),
+    ),
   );
-  const [coldVisits, coldEvening, warmVisits, warmEvening] = families as [Family, Family, Family, Family];
   for (const family of families)
     complaints.push(...family.complaints.map((complaint) => `${outage.name}: ${complaint}`));
   const moved = families.reduce((sum, { moved }) => sum + moved, 0);
   const longestMs = Math.max(...families.map(({ longestMs }) => longestMs));
-  const cells = [coldVisits, warmVisits, coldEvening, warmEvening].map(({ failed, asked, deceived }) => {
+  const cells = families.map(({ failed, asked, deceived }) => {
     return `${failed} of ${asked}${deceived > 0 ? ` (${deceived})` : ""}`;
   });
   return line(outage.name, [...cells, String(moved), `${(longestMs / 1_000).toFixed(1)} s`]);
@@ -141,21 +109,17 @@ function line(name: string, cells: readonly string[]): string {
 }
 
 /** A family of players, which keep no cookies, that comes now and then; cold: each time to a new isolate. */
-async function visits(outage: Outage, options: Options, isCold: boolean): Promise<Family> {
-  const family = await Family.start(outage, options, `visits, ${isCold ? "cold" : "warm"}`, false);
+async function visits(family: Family, isCold: boolean): Promise<void> {
   await family.breakOne(isCold);
   for (let visit = 0; visit < VISITS; visit++) {
     if (visit > 0) await sleep(VISIT_EVERY_MS);
     if (visit > 0 && isCold) await family.meetNewIsolate();
     await Promise.all(family.viewers.flatMap((viewer) => PATHS.map((path) => family.ask(viewer, path))));
   }
-  await family.stop();
-  return family;
 }
 
 /** A family of browsers that asks all evening; cold: as the outage begins, a new isolate takes over. */
-async function evening(outage: Outage, options: Options, isCold: boolean): Promise<Family> {
-  const family = await Family.start(outage, options, `evening, ${isCold ? "cold" : "warm"}`, true);
+async function evening(family: Family, isCold: boolean): Promise<void> {
   const asked: Promise<void>[] = [];
   const broken = family.breakOne(isCold);
   for (let i = 0; performance.now() < family.brokenMs + EVENING_MS; i++) {
@@ -164,8 +128,6 @@ async function evening(outage: Outage, options: Options, isCold: boolean): Promi
   }
   await broken;
   await Promise.all(asked);
-  await family.stop();
-  return family;
 }
 
 interface Viewer {
@@ -176,6 +138,7 @@ interface Viewer {
 
 /** Three viewers, each at home on a backend of its own, and what happens to them. */
 class Family {
+  readonly lb: LoadBalancer;
   readonly viewers: readonly Viewer[];
   readonly complaints: string[] = [];
   asked = 0;
@@ -186,7 +149,6 @@ class Family {
   /** When the outage began; infinite until then. */
   brokenMs = Number.POSITIVE_INFINITY;
   readonly #outage: Outage;
-  readonly #lb: LoadBalancer;
   readonly #name: string;
   readonly #keepsCookies: boolean;
   #isolate: Worker;
@@ -194,16 +156,16 @@ class Family {
 
   private constructor(outage: Outage, lb: LoadBalancer, name: string, keepsCookies: boolean, viewers: Viewer[]) {
     this.#outage = outage;
-    this.#lb = lb;
+    this.lb = lb;
     this.#name = name;
     this.#keepsCookies = keepsCookies;
     this.#isolate = lb.worker;
     this.viewers = viewers;
   }
 
-  static async start(outage: Outage, { script, vars }: Options, name: string, keepsCookies: boolean): Promise<Family> {
+  static async start(outage: Outage, { script }: Options, name: string, keepsCookies: boolean): Promise<Family> {
     const lb = await start(
-      () => new LoadBalancer(script, { ...VARS, ...vars }, { hasCache: true }).start(),
+      () => new LoadBalancer(script, VARS, { hasCache: true }).start(),
       (lb) => lb.stop(),
     );
     const homes = [...(await lb.homes(addresses(30)))].map(([ip, home]): Viewer => ({ ip, home }));
@@ -211,21 +173,18 @@ class Family {
     return new Family(outage, lb, name, keepsCookies, viewers);
   }
 
-  get #broken(): Backend {
-    return this.#lb.cf;
-  }
-
   /** Begins the outage, at a moment at which no check can vouch for it, and, cold, together with a new isolate. */
   async breakOne(isCold: boolean): Promise<void> {
-    const isolate = isCold ? await this.#lb.isolate() : this.#isolate;
-    for (let checks = -1; checks !== this.#broken.checks; await sleep(QUIET_MS)) checks = this.#broken.checks;
+    const { cf, backends } = this.lb;
+    const isolate = isCold ? await this.lb.isolate() : this.#isolate;
+    for (let checks = -1; checks !== cf.checks; await sleep(QUIET_MS)) checks = cf.checks;
     this.#isolate = isolate;
     this.#isolateMs = this.brokenMs = performance.now();
-    this.#outage.begin(this.#broken, this.#lb.backends);
+    this.#outage.begin(cf, backends);
   }
 
   async meetNewIsolate(): Promise<void> {
-    this.#isolate = await this.#lb.isolate();
+    this.#isolate = await this.lb.isolate();
     this.#isolateMs = performance.now();
   }
 
@@ -235,25 +194,20 @@ class Family {
     this.asked++;
     const answer = await this.#isolate
       .fetch(`/stremio/${path}`, session === undefined ? { ip } : boundTo(session, { ip }))
-      .catch((error) => ({
-        status: 0,
-        headers: {} as Record<string, undefined>,
-        text: String(error),
-        session: undefined,
-      }));
+      .catch((error) => ({ status: 0, headers: {} as Answer["headers"], text: String(error), session: undefined }));
     const tookMs = performance.now() - startMs;
     this.longestMs = Math.max(this.longestMs, tookMs);
     const isFresh = startMs < this.brokenMs + FIRST_CHECK_MS;
     const by = answer.headers["x-served-by-backend"];
     const what = `${this.#name}: ${path} at ${home}, ${(startMs - this.brokenMs).toFixed(0)} ms into the outage`;
     if (answer.status !== 200 || by === undefined) {
-      if (isFresh && this.#outage.deceives?.(path)) return void this.deceived++;
+      if (isFresh && this.#outage.deceives?.("GET", path)) return void this.deceived++;
       this.failed++;
       return void this.complaints.push(`${what}: ${answer.status} ${answer.text.slice(0, 80)}`);
     }
     if (this.#keepsCookies && answer.session !== undefined) viewer.session = answer.session;
     const own = session ?? home;
-    const isBroken = own === this.#broken.id && !this.#outage.isHarmless && startMs + tookMs > this.brokenMs;
+    const isBroken = own === this.lb.cf.id && !this.#outage.isHarmless && startMs + tookMs > this.brokenMs;
     const mayMove = isBroken || (isFresh && this.#outage.isGradual);
     if (!mayMove && (by !== own || (session !== undefined && answer.session !== undefined))) {
       this.moved++;
@@ -262,9 +216,5 @@ class Family {
     // Where no check is good, each new isolate has to find out once that users are served all the same.
     const mayWait = isFresh || (this.#outage.isHarmless && startMs < this.#isolateMs + WAIT_MS);
     if (tookMs > WAIT_MS && !mayWait) this.complaints.push(`${what}: waited ${tookMs.toFixed(0)} ms`);
-  }
-
-  stop(): Promise<void> {
-    return this.#lb.stop();
   }
 }

@@ -8,7 +8,7 @@ const pool = new Random(1).bytes(POOL_BYTES);
 
 /** Some random bytes of this length. */
 export function randomPayload(random: Random, bytes: number): Buffer {
-  return payload(random.between(0, POOL_BYTES - bytes), bytes);
+  return payloadOf(`?${payloadQuery(random, bytes)}`);
 }
 
 /** A query that asks a backend for random bytes of this length. */
@@ -19,9 +19,5 @@ export function payloadQuery(random: Random, bytes: number): string {
 /** The bytes that a URL with such a query asks for; none where it asks for none. */
 export function payloadOf(url: string): Buffer {
   const [, offset, bytes] = /[?&]offset=(\d+)&bytes=(\d+)/.exec(url) ?? [];
-  return payload(Number(offset ?? 0), Number(bytes ?? 0));
-}
-
-function payload(offset: number, bytes: number): Buffer {
-  return pool.subarray(offset, offset + bytes);
+  return pool.subarray(Number(offset ?? 0), Number(offset ?? 0) + Number(bytes ?? 0));
 }

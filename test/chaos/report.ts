@@ -1,7 +1,7 @@
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import type { Script } from "../support/build.ts";
+import { percentile } from "../support/statistics.ts";
 import type { Affinity } from "./affinity.ts";
-import type { Attacker } from "./attacker.ts";
 import type { EventLog } from "./event-log.ts";
 import { type Exchanges, FAULTY, type Result, VERDICTS, type Verdict } from "./exchanges.ts";
 import { type ChaosBackend, FAULTS } from "./faults.ts";
@@ -13,9 +13,7 @@ export interface Options {
   readonly isSoak: boolean;
   /** Whether the isolates share their results. */
   readonly share: boolean;
-  /** Variables that go over those of the run. */
-  readonly vars: Readonly<Record<string, string>>;
-  /** The Worker, or another build. */
+  /** The Worker. */
   readonly script: Script;
 }
 
@@ -30,51 +28,35 @@ export interface Account {
   readonly backends: readonly ChaosBackend[];
   readonly exchanges: Exchanges;
   readonly affinity: Affinity;
-  readonly attacker: Attacker;
+  /** What each request of the attacker was. */
+  readonly attacks: readonly string[];
   readonly log: EventLog;
 }
 
 /** Prints what happened, and what is wrong with it. Returns whether nothing is. */
 export function report(account: Account, complaints: string[]): boolean {
-  const { backends, exchanges, affinity, attacker, log } = account;
+  const { backends, exchanges, affinity, attacks, log } = account;
   const illnesses = backends.flatMap(({ illnesses }) => illnesses);
-  const timesOf = (name: string) => illnesses.filter(({ fault }) => fault.name === name).length;
+  const faults = FAULTS.map(({ name }): Line => [illnesses.filter(({ fault }) => fault.name === name).length, name]);
   const reasons = log.lines.flatMap(({ event, reason = "" }) => (event === "ejected" ? [reason] : []));
-  list(
-    "faults",
-    FAULTS.map(({ name }) => [timesOf(name), name]),
-  );
-  list(
-    "attacks",
-    [...attacker.sent].sort().map(([name, count]) => [count, name]),
-  );
-  list(
-    "ejections",
-    [...Map.groupBy(reasons, (reason) => reason)].map(([reason, { length }]) => [length, reason]),
-  );
+  list("faults", faults);
+  list("attacks", tally(attacks));
+  list("ejections", tally(reasons));
 
-  const { counts, total, kinds } = exchanges;
+  const { counts, durationsMs } = exchanges;
   const verdicts = Object.entries(VERDICTS) as [Verdict, string][];
   list("exchanges", [
     ...verdicts.map(([verdict, meaning]): Line => [counts[verdict], `${verdict}: ${meaning}`]),
-    [total, `in all: ${[...kinds].map(([kind, count]) => `${kind} ${count}`).join(", ")}`],
+    [durationsMs.length, "in all"],
+    [affinity.stayed, "of which answered by the client's own backend, which was up all the time"],
   ]);
-  list("bystanders: clients whose backend was up all the time", [
-    [affinity.stayed, "exchanges with it"],
-    [affinity.brokeOff, "POSTs that a stale connection to it broke, answered elsewhere"],
-    [affinity.movedRequests, "answered elsewhere for no reason"],
-    [affinity.movedSessions, "moved for good for no reason"],
-  ]);
-  list("others", [[affinity.reboundWithCause, "moved for good since their backend had failed"]]);
-  const [p50, p99, max] = [0.5, 0.99, 1].map((share) => `${exchanges.percentileMs(share).toFixed(1)} ms`);
+  const [p50, p99, max] = [50, 99, 100].map((p) => `${percentile(durationsMs, p).toFixed(1)} ms`);
   console.log(`duration  p50 ${p50}, p99 ${p99}, longest ${max}`);
-  console.log(`waited    ${waitText(exchanges.waitsMs)} beyond a normal answer`);
-  console.log(`          ${waitText(exchanges.slowWaitsMs)} for backends that took their time`);
 
-  const lacking = FAULTS.filter(({ name }) => timesOf(name) === 0);
-  if (lacking.length > 0) console.log(`too short a run for: ${lacking.map(({ name }) => name).join("; ")}`);
+  const lacking = faults.flatMap(([times, name]) => (times === 0 ? [name] : []));
+  if (lacking.length > 0) console.log(`too short a run for: ${lacking.join("; ")}`);
   for (const verdict of FAULTY) if (counts[verdict] > 0) complaints.push(`${counts[verdict]} exchanges ${verdict}`);
-  if (total === 0 || affinity.stayed === 0) complaints.push("nothing was exchanged, so nothing is shown");
+  if (affinity.stayed === 0) complaints.push("nothing was exchanged, so nothing is shown");
   for (const result of exchanges.faulty.slice(0, SHOWN_MAX)) explain(account, result);
   return conclude(complaints, "nothing lost, nothing wrong, nothing moved");
 }
@@ -99,6 +81,10 @@ export function conclude(complaints: readonly string[], praise: string): boolean
 
 type Line = readonly [count: number, text: string];
 
+function tally(names: readonly string[]): Line[] {
+  return [...Map.groupBy(names.toSorted(), (name) => name)].map(([name, { length }]) => [length, name]);
+}
+
 function list(title: string, lines: readonly Line[]): void {
   console.log(title);
   for (const [count, text] of lines) console.log(`  ${String(count).padStart(7)}  ${text}`);
@@ -108,11 +94,6 @@ function list(title: string, lines: readonly Line[]): void {
 export function noiseIn(lines: readonly string[]): string[] {
   const noise = lines.filter((line) => line !== "" && !line.startsWith("{"));
   return noise.length > 0 ? [`workerd complained ${noise.length} times, such as: ${noise.slice(0, 3).join("\n")}`] : [];
-}
-
-export function waitText(waitsMs: readonly number[]): string {
-  const totalMs = waitsMs.reduce((sum, ms) => sum + ms, 0);
-  return `${(totalMs / 1_000).toFixed(1)} s in all, ${(Math.max(0, ...waitsMs) / 1_000).toFixed(1)} s the longest`;
 }
 
 /** What there is to know of an exchange that did not go right. */

@@ -1,17 +1,17 @@
 import { readdir, readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { addresses, LoadBalancer } from "../support/load-balancer.ts";
+import { addresses, IDS, LoadBalancer } from "../support/load-balancer.ts";
 import { start } from "../support/processes.ts";
 import { until } from "../support/waiting.ts";
 import type { Worker } from "../support/worker.ts";
 import { Affinity } from "./affinity.ts";
-import { Attacker } from "./attacker.ts";
+import { keepAttacking } from "./attacker.ts";
 import { Client } from "./client.ts";
 import { EventLog } from "./event-log.ts";
 import { Exchanges } from "./exchanges.ts";
-import { ChaosBackend } from "./faults.ts";
+import { ChaosBackend, startBackend } from "./faults.ts";
 import { noiseIn, type Options, report, watchPauses } from "./report.ts";
-import { Scheduler } from "./scheduler.ts";
+import { keepBreaking } from "./scheduler.ts";
 
 const CLIENTS = 32;
 /** One client in so many gives up soon. */
@@ -31,37 +31,33 @@ const CALM_MS = 30_000;
 const GROWTH_MAX = 0.1;
 
 /** Breaks backends beside clients and an attacker, and reports. Resolves to whether nothing was lost, wrong or moved. */
-export async function storm({ seconds, seed, isSoak, vars, script }: Options): Promise<boolean> {
-  const settings = { ...VARS, ...vars };
+export async function storm({ seconds, seed, isSoak, script }: Options): Promise<boolean> {
   const lb = await start(
-    () => new LoadBalancer<ChaosBackend>(script, settings, { startBackend: ChaosBackend.start }).start(),
+    () => new LoadBalancer(script, VARS, { startBackend }).start(),
     (lb) => lb.stop(),
   );
-  const { worker, backends } = lb;
+  const { worker } = lb;
+  const backends = lb.backends.map((process) => new ChaosBackend(process));
   const log = new EventLog(worker, backends);
-  console.log(`${seconds} s, seed ${seed}, ${CLIENTS} clients and an attacker, ${JSON.stringify(settings)}`);
+  console.log(`${seconds} s, seed ${seed}, ${CLIENTS} clients and an attacker, ${JSON.stringify(VARS)}`);
 
-  const before = await stateOf(lb);
+  const { descriptors } = await usageOf(worker);
+  const before = { descriptors, homes: await lb.homes(addresses(VISITORS)) };
   const exchanges = new Exchanges();
   const affinity = new Affinity(backends, log);
-  const deceptionMs = Number(settings.HEALTH_CHECK_INTERVAL) + CHECK_MOMENT_MS;
+  const deceptionMs = VARS.HEALTH_CHECK_INTERVAL + CHECK_MOMENT_MS;
   const around = { port: worker.port, backends, exchanges, affinity, deceptionMs };
   const ips = addresses(CLIENTS);
   const homes = await lb.homes(ips);
   const clients = ips.map((ip, i) => {
     return new Client(`client-${i + 1}`, ip, homes.get(ip) ?? "", i % IMPATIENT_EVERY === 0, seed, around);
   });
-  const attacker = new Attacker(
-    worker.port,
-    backends.map(({ id }) => id),
-    seed,
-  );
   const tellPauses = watchPauses();
   const untilMs = performance.now() + seconds * 1_000;
-  const [usage] = await Promise.all([
+  const [usage, attacks] = await Promise.all([
     watchUsage(worker, untilMs),
-    new Scheduler(backends, exchanges, seed).run(untilMs),
-    attacker.run(untilMs),
+    keepAttacking(worker, IDS, seed, untilMs),
+    keepBreaking(backends, exchanges, seed, untilMs),
     ...clients.map((client) => client.run(untilMs)),
   ]);
 
@@ -72,7 +68,7 @@ export async function storm({ seconds, seed, isSoak, vars, script }: Options): P
   if (isSoak && !(first && last && last.residentMiB <= first.residentMiB * (1 + GROWTH_MAX))) {
     complaints.push("memory grew after the first minute, or could not be read");
   }
-  return report({ backends, exchanges, affinity, attacker, log }, complaints);
+  return report({ backends, exchanges, affinity, attacks, log }, complaints);
 }
 
 /** What the Worker's process holds. Linux tells it in /proc; elsewhere it is not known. */
@@ -97,19 +93,12 @@ async function watchUsage(worker: Worker, untilMs: number) {
   return usage;
 }
 
-/** What must be the same after the storm as before. */
-interface State {
-  readonly descriptors: number;
-  readonly homes: ReadonlyMap<string, string>;
-}
-
-async function stateOf(lb: LoadBalancer<ChaosBackend>): Promise<State> {
-  const { descriptors } = await usageOf(lb.worker);
-  return { descriptors, homes: await lb.homes(addresses(VISITORS)) };
-}
-
 /** What is not as it was, although all backends are well again. */
-async function aftermath(lb: LoadBalancer<ChaosBackend>, log: EventLog, before: State): Promise<string[]> {
+async function aftermath(
+  lb: Pick<LoadBalancer, "worker" | "homes">,
+  log: EventLog,
+  before: { descriptors: number; homes: ReadonlyMap<string, string> },
+): Promise<string[]> {
   const complaints = log.groundless.map((line) => `ejected without a fault: ${line}`);
   const haveRecovered = async () => {
     await lb.worker.fetch("/");
@@ -120,7 +109,7 @@ async function aftermath(lb: LoadBalancer<ChaosBackend>, log: EventLog, before: 
     complaints.push(`still out although all is well: ${log.out.join(", ")}`);
   });
 
-  const { homes } = await stateOf(lb);
+  const homes = await lb.homes(addresses(VISITORS));
   const strays = [...homes].filter(([ip, home]) => home !== before.homes.get(ip)).length;
   if (strays > 0)
     complaints.push(`${strays} of ${VISITORS} visitors without a cookie are not back on their first choice`);

@@ -1,5 +1,5 @@
-import { parseArgs } from "node:util";
 import { VARIABLES } from "../../src/config.ts";
+import { parseFlags, wholeNumber } from "../support/arguments.ts";
 import { isFree, nextFreePort, PORT_MAX } from "../support/ports.ts";
 import { MANIFEST_PATH, PAGE_PATH, STATUS_PATH } from "./backend.ts";
 import { smoke } from "./smoke.ts";
@@ -25,42 +25,29 @@ computer only.
   --help            shows this
 `;
 
-interface Arguments extends Pick<StackOptions, "downTimeMs" | "hasBackup"> {
-  /** The port that was asked for, if one was. */
-  readonly port: number | undefined;
-  readonly isSmoke: boolean;
-  readonly help: boolean;
-}
-
-/** @throws with what is wrong and how the demo is used. */
-export function parseArguments(args: string[], env: NodeJS.ProcessEnv = {}): Arguments {
-  const options = {
-    port: { type: "string" },
-    "down-time": { type: "string", default: String(DOWN_TIME_MS_DEFAULT) },
-    backup: { type: "boolean", default: false },
-    smoke: { type: "boolean", default: false },
-    help: { type: "boolean", short: "h", default: false },
-  } as const;
+/** What was asked for; `port` if one was. @throws with what is wrong and how the demo is used. */
+export function parseArguments(args: string[], env: NodeJS.ProcessEnv = {}) {
   try {
-    const { values } = parseArgs({ args, options });
-    const port = values.port ?? (env.PORT || undefined);
+    const flags = parseFlags(
+      {
+        port: { type: "string" },
+        "down-time": { type: "string", default: String(DOWN_TIME_MS_DEFAULT) },
+        backup: { type: "boolean", default: false },
+        smoke: { type: "boolean", default: false },
+      },
+      args,
+    );
+    const name = flags.port === undefined ? "PORT" : "--port";
+    const port = flags.port ?? (env.PORT || undefined);
     return {
-      port:
-        port === undefined ? undefined : wholeNumber(values.port === undefined ? "PORT" : "--port", port, 1, PORT_MAX),
-      downTimeMs: wholeNumber("--down-time", values["down-time"], 0, DOWN_TIME_MS_MAX),
-      hasBackup: values.backup,
-      isSmoke: values.smoke,
-      help: values.help,
+      port: port === undefined ? undefined : wholeNumber(name, port, 1, PORT_MAX),
+      downTimeMs: wholeNumber("--down-time", flags["down-time"], 0, DOWN_TIME_MS_MAX),
+      hasBackup: flags.backup,
+      isSmoke: flags.smoke,
     };
   } catch (error) {
-    throw new Error(`${error instanceof Error ? error.message : error}\n\n${USAGE}`);
+    throw new Error(`${(error as Error).message}\n\n${USAGE}`);
   }
-}
-
-function wholeNumber(name: string, text: string, min: number, max: number): number {
-  const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
-  if (value >= min && value <= max) return value;
-  throw new Error(`${name} must be a whole number from ${min} to ${max}, found ${JSON.stringify(text)}.`);
 }
 
 /** The port that was asked for; without one, the usual port or the next one that is free. */
@@ -76,8 +63,10 @@ async function choosePort(asked: number | undefined): Promise<number> {
   throw new Error(`Port ${first} is busy: another program listens on it. End that program${remedy}`);
 }
 
+type Settings = Pick<StackOptions, "downTimeMs" | "hasBackup">;
+
 /** With what comes before it twenty lines of eighty columns at most, the address last. */
-function introduction(url: string, { downTimeMs, hasBackup }: Arguments): string {
+function introduction(url: string, { downTimeMs, hasBackup }: Settings): string {
   const afterMs = Math.min(downTimeMs, Number(VARIABLES.HEALTH_CHECK_INTERVAL.defaultValue));
   return `
 The demo is ready: ${IDS.join(", ")} are sample backends behind a load balancer.${
@@ -124,13 +113,12 @@ function listenToKeys(stack: Stack, end: () => void): void {
   });
 }
 
-function sayNote({ atMs, who, text }: Note): void {
-  console.log(`${new Date(atMs).toTimeString().slice(0, 8)}  ${who} ${text}`);
-}
-
 /** Runs until it is ended. */
-async function run(port: number, settings: Arguments): Promise<never> {
-  const stack = new Stack({ ...settings, port, onNote: sayNote });
+async function run(port: number, settings: Settings): Promise<never> {
+  const onNote = ({ atMs, who, text }: Note) => {
+    console.log(`${new Date(atMs).toTimeString().slice(0, 8)}  ${who} ${text}`);
+  };
+  const stack = new Stack({ ...settings, port, onNote });
   let ending: Promise<never> | undefined;
   const end = (exitCode: number): Promise<never> => {
     ending ??= stack.stop().then(() => process.exit(exitCode));
@@ -152,14 +140,15 @@ async function run(port: number, settings: Arguments): Promise<never> {
     return await ended;
   } catch (error) {
     if (ending) return ending;
-    console.error(error instanceof Error ? error.message : error);
+    console.error((error as Error).message);
     return end(1);
   }
 }
 
 async function main(): Promise<void> {
-  const settings = parseArguments(process.argv.slice(2), process.env);
-  if (settings.help) return void console.log(USAGE);
+  const args = process.argv.slice(2);
+  if (args.includes("--help") || args.includes("-h")) return void console.log(USAGE);
+  const settings = parseArguments(args, process.env);
   if (process.platform === "win32") {
     throw new Error("The demo freezes real processes by signals that Windows does not have. Run it in WSL.");
   }
@@ -169,10 +158,8 @@ async function main(): Promise<void> {
 }
 
 if (import.meta.main) {
-  try {
-    await main();
-  } catch (error) {
-    console.error(error instanceof Error ? error.message : error);
-    process.exitCode = 1;
-  }
+  await main().catch((error: Error) => {
+    console.error(error.message);
+    process.exit(1);
+  });
 }

@@ -3,8 +3,7 @@ import { until } from "../support/waiting.ts";
 import { MANIFEST_PATH, SERVED_BY } from "./backend.ts";
 import { Stack } from "./stack.ts";
 
-const ANSWER_TIMEOUT_MS = 60_000;
-const END_TIMEOUT_MS = 60_000;
+const PATIENCE_MS = 60_000;
 
 /**
  * The demo without a person: a request succeeds, the backend that answered is killed, the next request of the same
@@ -39,13 +38,13 @@ export async function untilGone(pids: readonly number[]): Promise<void> {
     left = groupOrSelf(await livingProcesses(), pids);
     return left.length === 0;
   };
-  await until("all processes have ended", areGone, END_TIMEOUT_MS).catch((error) => {
+  await until("all processes have ended", areGone, PATIENCE_MS).catch((error) => {
     throw new Error(`${error.message}: ${JSON.stringify(left, null, 2)}`);
   });
 }
 
 async function ask(url: string, cookie = ""): Promise<{ by: string; cookie: string }> {
-  const signal = AbortSignal.timeout(ANSWER_TIMEOUT_MS);
+  const signal = AbortSignal.timeout(PATIENCE_MS);
   const response = await fetch(url + MANIFEST_PATH, { headers: { Cookie: cookie }, signal }).catch((error) => {
     throw new Error(`The manifest was not answered: ${error.cause ?? error}`);
   });

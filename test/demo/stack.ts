@@ -6,7 +6,10 @@ import { stripVTControlCharacters } from "node:util";
 import { VARIABLES } from "../../src/config.ts";
 import { HEALTH_PATH, type Mode } from "../support/backend.ts";
 import { BackendProcess } from "../support/backend-process.ts";
+import { IDS, type Id } from "../support/load-balancer.ts";
 import { end, endWithProcess } from "../support/processes.ts";
+import { until } from "../support/waiting.ts";
+import type { LogLine } from "../support/worker.ts";
 import { type Order, STATUS_PATH } from "./backend.ts";
 import { Control } from "./control.ts";
 
@@ -14,8 +17,7 @@ const ROOT = join(import.meta.dirname, "../..");
 const BACKEND_PROGRAM = join(import.meta.dirname, "backend.ts");
 
 /** In the order of the load balancer's own status page. */
-export const IDS = ["cf", "duck", "koyeb"] as const;
-export type Id = (typeof IDS)[number];
+export { IDS };
 
 /** The one that can be made a backup. */
 export const BACKUP: Id = "duck";
@@ -94,7 +96,6 @@ export class Stack {
   #wrangler: ChildProcess | undefined;
   /** The last that Wrangler printed, for the case that it ends. */
   #output = "";
-  #ready = Promise.withResolvers<void>();
 
   constructor(options: StackOptions) {
     this.#options = options;
@@ -134,7 +135,9 @@ export class Stack {
     // One that could not be started has no process id, and no end to wait for.
     if (this.#wrangler?.pid) {
       await end(this.#wrangler, "SIGTERM", STOP_TIMEOUT_MS);
-      killGroup(this.#wrangler.pid);
+      try {
+        process.kill(-this.#wrangler.pid, "SIGKILL");
+      } catch {} // It left nothing of its group.
     }
     await Promise.all([...this.#backends.values()].map(({ process }) => process.kill()));
   }
@@ -253,36 +256,32 @@ export class Stack {
 
   #onLine(line: string): void {
     this.#output = `${this.#output}${line}\n`.slice(-20_000);
-    const event = parseLogEvent(line);
-    if (event) this.#onLogEvent(event);
-    else if (line.includes("Ready on")) this.#ready.resolve();
-    else if (line.includes("Reloading local server")) this.#onReload();
-    else if (/\bERROR\b/.test(line)) this.#note("wrangler", line);
-  }
-
-  /** Wrangler starts the Worker anew when a source file changes. What it shared is still there, and it says again who is out. */
-  #onReload(): void {
-    this.#ejections.clear();
-    this.#note("load balancer", "starts anew, since its source was changed");
-  }
-
-  #onLogEvent(event: LogEvent): void {
-    if (event.event === "ejected") this.#ejections.set(event.backend, { reason: event.reason, sinceMs: Date.now() });
-    if (event.event === "recovered") this.#ejections.delete(event.backend);
-    this.#note("load balancer", inWords(event));
+    // Wrangler writes its own mark in front of what a Worker logs as an error.
+    const [json] = /\{"event":.*\}$/.exec(line) ?? [];
+    if (json !== undefined) {
+      const event = JSON.parse(json) as LogEvent;
+      if (event.event === "ejected") this.#ejections.set(event.backend, { reason: event.reason, sinceMs: Date.now() });
+      if (event.event === "recovered") this.#ejections.delete(event.backend);
+      this.#note("load balancer", inWords(event));
+    } else if (line.includes("Reloading local server")) {
+      // A source file was changed. What the Worker shared is still there, and it says again who is out.
+      this.#ejections.clear();
+      this.#note("load balancer", "starts anew, since its source was changed");
+    } else if (/\bERROR\b/.test(line)) this.#note("wrangler", line);
   }
 
   async #answering(): Promise<void> {
     const signal = AbortSignal.timeout(START_TIMEOUT_MS);
-    const late = new Promise<never>((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
-    try {
-      await Promise.race([this.#ready.promise, late]);
-      const { status } = await fetch(this.url + HEALTH_PATH, { signal });
-      if (status !== 200) throw new Error(`it answered ${status}`);
-    } catch (error) {
-      const why = signal.aborted ? `not within ${START_TIMEOUT_MS / 1000} s` : error;
-      throw new Error(`The load balancer does not answer: ${why}. Wrangler said:\n\n${this.#output}`);
-    }
+    const isAnswering = async () => {
+      if (!this.#output.includes("Ready on")) return false;
+      return fetch(this.url + HEALTH_PATH, { signal }).then(
+        ({ ok }) => ok,
+        () => false,
+      );
+    };
+    await until("the load balancer answers", isAnswering, START_TIMEOUT_MS).catch(({ message }) => {
+      throw new Error(`${message}. Wrangler said:\n\n${this.#output}`);
+    });
   }
 }
 
@@ -295,33 +294,10 @@ export function emptied(toml: string): Readonly<Record<string, "">> {
   return Object.fromEntries(names.map((name) => [name, ""]));
 }
 
-/** Ends what a leader may have left of its group. */
-function killGroup(leader: number): void {
-  try {
-    process.kill(-leader, "SIGKILL");
-  } catch {
-    // It left nothing.
-  }
-}
-
 /** One line of the Worker's log, as far as the demo reads it. */
-interface LogEvent {
-  readonly event: string;
-  readonly backend: string;
-  readonly reason: string;
-  readonly status?: number;
+interface LogEvent extends Required<Pick<LogLine, "event" | "backend" | "reason">>, Pick<LogLine, "status"> {
   /** Whether another isolate found it out. */
   readonly shared?: true;
-}
-
-/** What the Worker logged, if it is that. Wrangler writes its own mark in front of what a Worker logs as an error. */
-function parseLogEvent(line: string): LogEvent | undefined {
-  const [json] = /\{"event":.*\}$/.exec(line) ?? [];
-  try {
-    return json === undefined ? undefined : (JSON.parse(json) as LogEvent);
-  } catch {
-    return undefined;
-  }
 }
 
 /** What a line of the log says of a backend, as a sentence of which the load balancer is the subject. */

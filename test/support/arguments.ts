@@ -1,4 +1,3 @@
-import { existsSync } from "node:fs";
 import { type ParseArgsConfig, parseArgs } from "node:util";
 import { endAll, endAllWithProcess, isEnding } from "./processes.ts";
 
@@ -49,10 +48,4 @@ export function oneOf<Word extends string>(flag: string, text: string, words: re
   const found = words.find((word) => word === text);
   if (found !== undefined) return found;
   throw new UsageError(`${flag} must be one of ${words.join(", ")}, found "${text}"`);
-}
-
-/** The path of a built Worker. @throws {UsageError} when there is no such file. */
-export function builtWorker(flag: string, path: string): string {
-  if (existsSync(path)) return path;
-  throw new UsageError(`${flag} must be the path of a built module, found "${path}"`);
 }

@@ -44,7 +44,7 @@ describe("a backend's address", () => {
     ["a number that a URL parser takes for an IPv4 address", ["30000", "127.1", "0x7f.0.0.1", "192.0.2.256"]],
     ["brackets around no IPv6 address", ["[::1", "[192.0.2.1]"]],
     ["two hosts", ["a,b"]],
-    ["no text", [30_000, null, {}, ["host.example.net"]]],
+    ["no text", [30_000, true, null, {}, ["host.example.net"]]],
   ])("cannot be or have %s", (_, refused) => {
     for (const text of refused) expect(refusedOf({ ...ONE, BACKEND_CF: text }), String(text)).toEqual(["BACKEND_CF"]);
   });

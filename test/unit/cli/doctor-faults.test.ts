@@ -235,22 +235,17 @@ describe("the throwaway user", () => {
     expect((await world.examine()).filter(({ found }) => found.includes("share one database"))).toEqual([]);
   });
 
-  it("is made on a primary before a backup", async () => {
+  const interrupted = (world: World) => world.set("duck", { instead: () => void world.interruption.abort() });
+  it.each<[title: string, arrange: Arrange, makers: Id[]]>([
+    ["on a primary before a backup", vars({ BACKEND_CF: "cf.films.test backup" }), ["duck"]],
+    ["not for a single backend", vars({ BACKEND_DUCK: "", BACKEND_KOYEB: "" }), []],
+    ["not after an interruption", interrupted, []],
+  ])("is made %s", async (_, arrange, makers) => {
     const world = new World();
-    world.vars.BACKEND_CF = "cf.films.test backup";
+    arrange(world);
     await world.examine();
-    expect(world.asked.find(({ method }) => method === "POST")?.url).toBe(`https://duck.films.test${USER}`);
-  });
-
-  it("is not made for a single backend, nor after an interruption", async () => {
-    const single = new World();
-    Object.assign(single.vars, { BACKEND_DUCK: "", BACKEND_KOYEB: "" });
-    const interrupted = new World();
-    interrupted.set("duck", { instead: () => void interrupted.interruption.abort() });
-    for (const world of [single, interrupted]) {
-      await world.examine();
-      expect(world.asked.some(({ method }) => method === "POST")).toBe(false);
-    }
+    const made = world.asked.filter(({ method }) => method === "POST").map(({ url }) => url);
+    expect(made).toEqual(makers.map((id) => `https://${id}.films.test${USER}`));
   });
 
   it.each([
@@ -274,15 +269,11 @@ describe("the public address", () => {
       return answerOf(200, "", headers?.Cookie === cookie ? {} : { "Set-Cookie": `${cookie}; Path=/` });
     };
   };
+  const holding = worker(() => "cf");
   const reply = (canned: (url: string) => Reply) => (world: World) => (world.publicDomain = ({ url }) => canned(url));
   findsIn({
-    "is fine when the cookie holds": [worker(() => "cf")],
-    "is fine without STICKY_SESSIONS": [
-      and(
-        vars({ STICKY_SESSIONS: false }),
-        worker(() => "cf"),
-      ),
-    ],
+    "is fine when the cookie holds": [holding],
+    "is fine without STICKY_SESSIONS": [and(vars({ STICKY_SESSIONS: false }), holding)],
     "of another deployment": [worker(() => "old"), "✗ session: the answer comes from old, and wrangler.toml has only"],
     "that holds no session": [worker((cookie) => (cookie ? "koyeb" : "cf")), "! session: asked again with the cookie"],
     "of something else": [
@@ -304,7 +295,7 @@ describe("the public address", () => {
 
   it("is asked without the headers that are a backend's own, and backends with them and as the Worker's check asks", async () => {
     const world = new World();
-    worker(() => "cf")(world);
+    holding(world);
     world.vars.HEADERS_CF = "X-Token: token";
     await world.examine();
     for (const { url, headers } of world.asked) {

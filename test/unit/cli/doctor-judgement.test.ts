@@ -3,6 +3,7 @@ import type { Answer, Reply } from "../../../src/cli/ask.ts";
 import { believesForwardedFor, judgeBeliefs } from "../../../src/cli/clients.ts";
 import type { DeployedBackend } from "../../../src/cli/deployment.ts";
 import { judgeHealth } from "../../../src/cli/health.ts";
+import type { Line } from "../../../src/cli/line.ts";
 import { judgeAnswer, judgeRedirect, judgeStatusPage } from "../../../src/cli/public-text.ts";
 import { judgeReach } from "../../../src/cli/reach.ts";
 import { type Aiostreams, compareStatuses, statusOf } from "../../../src/cli/statuses.ts";
@@ -71,46 +72,31 @@ describe("a health check", () => {
   const token: Partial<DeployedBackend> = { headers: [["CF-Access-Client-Id", "id-secret"]] };
   const login = redirect("https://team.cloudflareaccess.com/cdn-cgi/access/login?kid=secret");
 
-  it.each<[answer: Answer, backend: Partial<DeployedBackend>, found: string, todo: string]>([
-    [answerOf(401), {}, "401, where 2xx is due", "wants a login"],
-    [
-      answerOf(403),
-      {},
-      "403, where 2xx is due",
-      "takes this for a bot. If it is Cloudflare Access: Make a service token",
-    ],
-    [answerOf(403), token, "403, where 2xx is due", "It refuses the service token in HEADERS_KOYEB"],
-    [login, {}, "302: Cloudflare Access wants a login", "npx wrangler secret put HEADERS_KOYEB"],
-    [login, token, "302: Cloudflare Access wants a login", "It refuses the service token in HEADERS_KOYEB"],
-    [
-      answerOf(403, "", { "cf-mitigated": "challenge" }),
-      {},
-      "403: a bot challenge of Cloudflare's",
-      "skips the challenge",
-    ],
-    [
-      redirect("https://login.test/secret"),
-      {},
-      "302, where 2xx is due",
-      "It redirects to https://login.test. Write into",
-    ],
+  it.each<[answer: Answer, found: string, todo: string, backend?: Partial<DeployedBackend>]>([
+    [answerOf(401), "401, where 2xx is due", "wants a login"],
+    [answerOf(403), "403, where 2xx is due", "takes this for a bot. If it is Cloudflare Access: Make a service token"],
+    [answerOf(403), "403, where 2xx is due", "It refuses the service token in HEADERS_KOYEB", token],
+    [login, "302: Cloudflare Access wants a login", "npx wrangler secret put HEADERS_KOYEB"],
+    [login, "302: Cloudflare Access wants a login", "It refuses the service token in HEADERS_KOYEB", token],
+    [answerOf(403, "", { "cf-mitigated": "challenge" }), "403: a bot challenge of Cloudflare's", "skips the challenge"],
+    [redirect("https://login.test/secret"), "302, where 2xx is due", "It redirects to https://login.test. Write into"],
     [
       redirect("https://koyeb.films.test/secret"),
-      { origin: "http://koyeb.films.test" },
       "302: it redirects http: to https:",
       'Write https:// in wrangler.toml: BACKEND_KOYEB = "https://koyeb.films.test".',
+      { origin: "http://koyeb.films.test" },
     ],
-    [answerOf(404, GOOD), {}, "404, where 2xx is due", "Start AIOStreams on koyeb"],
-    [answerOf(418), {}, "418, where 2xx is due", "Look into the log of koyeb"],
-    [answerOf(429), {}, "429, where 2xx is due", "Exempt HEALTH_CHECK_PATH"],
-    [answerOf(500), {}, "500, where 2xx is due", "check DATABASE_URI on koyeb"],
-    [answerOf(503), {}, "503, where 2xx is due", "The proxy in front of koyeb does not reach AIOStreams"],
-    [answerOf(522), {}, "522, where 2xx is due", "Cloudflare does not reach koyeb"],
-    [answerOf(530), {}, "530, where 2xx is due", "Cloudflare does not reach koyeb"],
-    [answerOf(200), {}, '200, but not as AIOStreams does: HEALTH_CHECK_EXPECT ("success":true)', "Start AIOStreams"],
-    [answerOf(200, '{"success":false}'), {}, "200, but not as AIOStreams does", "a proxy or platform may answer"],
-    [answerOf(200, GOOD, {}, 3_300), {}, "only after 3300 ms and 3300 ms; the Worker's check waits 3000 ms", "is slow"],
-  ])("that is bad has its own advice (%#)", (answer, fields, found, todo) => {
+    [answerOf(404, GOOD), "404, where 2xx is due", "Start AIOStreams on koyeb"],
+    [answerOf(418), "418, where 2xx is due", "Look into the log of koyeb"],
+    [answerOf(429), "429, where 2xx is due", "Exempt HEALTH_CHECK_PATH"],
+    [answerOf(500), "500, where 2xx is due", "check DATABASE_URI on koyeb"],
+    [answerOf(503), "503, where 2xx is due", "The proxy in front of koyeb does not reach AIOStreams"],
+    [answerOf(522), "522, where 2xx is due", "Cloudflare does not reach koyeb"],
+    [answerOf(530), "530, where 2xx is due", "Cloudflare does not reach koyeb"],
+    [answerOf(200), '200, but not as AIOStreams does: HEALTH_CHECK_EXPECT ("success":true)', "Start AIOStreams"],
+    [answerOf(200, '{"success":false}'), "200, but not as AIOStreams does", "a proxy or platform may answer"],
+    [answerOf(200, GOOD, {}, 3_300), "only after 3300 ms and 3300 ms; the Worker's check waits 3000 ms", "is slow"],
+  ])("that is bad has its own advice (%#)", (answer, found, todo, fields) => {
     const line = judge(answer, fields);
     expect(line).toMatchObject({ kind: "wrong", found: expect.stringContaining(found) });
     expect(line.todo).toContain(todo);
@@ -229,26 +215,24 @@ describe("the Worker", () => {
     for (const status of [200, 301, 401, 404]) expect(judgeAnswer(answerOf(status), ORIGIN).kind).toBe("ok");
   });
 
-  const redirect = (status: number, location: string) => answerOf(status, "", { location });
-  it.each<[reply: Reply, kind: string, found: string]>([
-    [redirect(301, `${ORIGIN}/x`), "ok", `plain HTTP is redirected to ${ORIGIN} (301)`],
-    [redirect(308, ORIGIN), "ok", `plain HTTP is redirected to ${ORIGIN} (308)`],
-    [redirect(301, `${ORIGIN}.evil`), "wrong", `plain HTTP answers 301 and does not lead to ${ORIGIN}`],
-    [answerOf(200), "wrong", `plain HTTP answers 200 and does not lead to ${ORIGIN}`],
-    [{ code: "ECONNREFUSED" }, "wrong", "plain HTTP is not answered (ECONNREFUSED)"],
-    [{ code: "INTERRUPTED" }, "skipped", "not answered when you interrupted"],
-  ])("redirects plain HTTP (%#)", (reply, kind, found) => {
-    expect(judgeRedirect(reply, ORIGIN)).toMatchObject({ kind, about: "redirect", found });
-  });
-
-  const page = (status: number, ...ids: string[]) => answerOf(status, { backends: ids.map((id) => ({ id })) });
-  it.each<[reply: Reply, kind: string, found: string]>([
-    [page(200, "cf", "koyeb"), "ok", "it answers; backends on it: 2"],
-    [page(503, "cf", "koyeb"), "wrong", "it answers 503: as the Worker sees it, no backend is up"],
-    [page(200, "cf"), "wrong", "backends on it: 1, in wrangler.toml: 2"],
-    [answerOf(404), "wrong", "its address answers 404 without the page"],
-    [{ code: "ECONNRESET" }, "wrong", "it does not answer (ECONNRESET)"],
-  ])("has a status page (%#)", (reply, kind, found) => {
-    expect(judgeStatusPage(reply, 2)).toMatchObject({ kind, about: "status page", found });
+  const plainHttp = (reply: Reply) => judgeRedirect(reply, ORIGIN);
+  const redirect = (status: number, location: string) => plainHttp(answerOf(status, "", { location }));
+  const statusPage = (reply: Reply) => judgeStatusPage(reply, 2);
+  const page = (status: number, ...ids: string[]) =>
+    statusPage(answerOf(status, { backends: ids.map((id) => ({ id })) }));
+  it.each<[line: Line, about: string, kind: string, found: string]>([
+    [redirect(301, `${ORIGIN}/x`), "redirect", "ok", `plain HTTP is redirected to ${ORIGIN} (301)`],
+    [redirect(308, ORIGIN), "redirect", "ok", `plain HTTP is redirected to ${ORIGIN} (308)`],
+    [redirect(301, `${ORIGIN}.evil`), "redirect", "wrong", `plain HTTP answers 301 and does not lead to ${ORIGIN}`],
+    [plainHttp(answerOf(200)), "redirect", "wrong", `plain HTTP answers 200 and does not lead to ${ORIGIN}`],
+    [plainHttp({ code: "ECONNREFUSED" }), "redirect", "wrong", "plain HTTP is not answered (ECONNREFUSED)"],
+    [plainHttp({ code: "INTERRUPTED" }), "redirect", "skipped", "not answered when you interrupted"],
+    [page(200, "cf", "koyeb"), "status page", "ok", "it answers; backends on it: 2"],
+    [page(503, "cf", "koyeb"), "status page", "wrong", "it answers 503: as the Worker sees it, no backend is up"],
+    [page(200, "cf"), "status page", "wrong", "backends on it: 1, in wrangler.toml: 2"],
+    [statusPage(answerOf(404)), "status page", "wrong", "its address answers 404 without the page"],
+    [statusPage({ code: "ECONNRESET" }), "status page", "wrong", "it does not answer (ECONNRESET)"],
+  ])("redirects plain HTTP, and has a status page (%#)", (line, about, kind, found) => {
+    expect(line).toMatchObject({ kind, about, found });
   });
 });

@@ -3,10 +3,10 @@ import type { Answer, Question, Reply } from "../../../src/cli/ask.ts";
 import type { DeployedBackend, Deployment } from "../../../src/cli/deployment.ts";
 import type { Desk, Leftover } from "../../../src/cli/desk.ts";
 import { examine } from "../../../src/cli/examination.ts";
+import { judgeDeployment } from "../../../src/cli/judgement.ts";
 import type { Line } from "../../../src/cli/line.ts";
 import type { Reach } from "../../../src/cli/reach.ts";
 import { Report } from "../../../src/cli/report.ts";
-import { parseConfig } from "../../../src/config.ts";
 import { type Database, SampleAiostreams, type Settings } from "../../support/aiostreams.ts";
 
 export const DOMAIN = "aiostreams.films.test";
@@ -27,17 +27,8 @@ export function answerOf(
 
 export function backend(fields: Partial<DeployedBackend> = {}): DeployedBackend {
   const { id = "koyeb" } = fields;
-  const variable = `BACKEND_${id.toUpperCase()}`;
-  return {
-    id,
-    origin: `https://${id}.films.test`,
-    variable,
-    weight: 1,
-    isBackup: false,
-    headers: [],
-    seed: 0,
-    ...fields,
-  };
+  const own = { id, origin: `https://${id}.films.test`, variable: `BACKEND_${id.toUpperCase()}` };
+  return { ...own, weight: 1, isBackup: false, headers: [], seed: 0, ...fields };
 }
 
 /** Three backends that agree and a Worker that is not deployed, without any network: what is asked is answered at once. */
@@ -74,10 +65,9 @@ export class World {
       output += chunk;
     });
     const report = new Report(stream, { isJson: true });
-    const config = parseConfig(this.vars);
-    const backends = config.backends.map((one) => ({ ...one, variable: `BACKEND_${one.id.toUpperCase()}` }));
-    const empty = { complaints: [], unreachable: [], warnings: [], isDomainExample: false };
-    await examine({ ...empty, config, backends, ...parts }, url, this.#desk(report));
+    const routes = [{ pattern: DOMAIN, custom_domain: true }];
+    const deployment = judgeDeployment({ vars: this.vars, routes });
+    await examine({ ...deployment, warnings: [], ...parts }, url, this.#desk(report));
     report.end({ isInterrupted: false, left: this.left, next: "" });
     return JSON.parse(output).lines;
   }

@@ -49,14 +49,12 @@ it("a metric that cannot be written harms no request", () => {
   }
 });
 
-it.each([{ writeDataPoint: vi.fn() }, undefined])(
-  "the Worker writes where there is a binding (%#)",
-  async (METRICS) => {
-    vi.stubGlobal("fetch", async () => new Response("film"));
-    const ctx = { waitUntil() {} } as unknown as ExecutionContext;
-    const request = from("FRA") as Parameters<typeof worker.fetch>[0];
-    expect((await worker.fetch(request, { ...VARS, ...(METRICS && { METRICS }) }, ctx)).status).toBe(200);
-    expect(METRICS?.writeDataPoint.mock.calls.length).toBe(METRICS && 1);
-    expect(JSON.stringify(METRICS?.writeDataPoint.mock.calls) ?? "").not.toMatch(/s3cr3t|example/);
-  },
-);
+it("the Worker writes where there is a binding, and nothing of what is secret", async () => {
+  vi.stubGlobal("fetch", async () => new Response("film"));
+  const METRICS = { writeDataPoint: vi.fn() };
+  const ctx = { waitUntil() {} } as unknown as ExecutionContext;
+  const request = from("FRA") as Parameters<typeof worker.fetch>[0];
+  expect((await worker.fetch(request, { ...VARS, METRICS }, ctx)).status).toBe(200);
+  expect(METRICS.writeDataPoint).toHaveBeenCalledOnce();
+  expect(JSON.stringify(METRICS.writeDataPoint.mock.calls)).not.toMatch(/s3cr3t|example/);
+});

@@ -1,10 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { healthOf } from "../../../src/health/health-state.ts";
-import { type Invocation, requestCheck } from "../../../src/health/monitor.ts";
-import { Subrequests } from "../../../src/health/subrequests.ts";
+import { requestCheck } from "../../../src/health/monitor.ts";
 import { recordSuccess } from "../../../src/health/traffic.ts";
 import { answerStatus, isStatusPath } from "../../../src/status/status.ts";
 import type { Snapshot } from "../../../src/status/types.ts";
+import { invocationOf } from "../sample.ts";
 import { BACKUP, DEAD, IDS, type Isolate, isolateWith, NOW_MS, take } from "./sample.ts";
 
 const PATH = "/lb-status-8f3a";
@@ -40,16 +40,7 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
-function invocation(): Invocation {
-  return {
-    ...isolate,
-    ctx: { waitUntil() {} },
-    ray: null,
-    subrequests: new Subrequests(0),
-    cacheUse: { isBusy: false, isWriteDue: false },
-    wake() {},
-  };
-}
+const invocation = () => invocationOf(isolate.config, isolate);
 
 async function ask(query = "", init: RequestInit = {}): Promise<Response> {
   const request = new Request(`https://aiostreams.example.com${PATH}${query}`, init);
