@@ -156,6 +156,7 @@ describe("an address that Cloudflare cannot reach", () => {
   it("may be PRIMARY_DOMAIN too", () => {
     const { unreachable } = withVars({ PRIMARY_DOMAIN: "localhost" });
     expect(unreachable).toMatchObject([{ variable: "PRIMARY_DOMAIN" }]);
+    expect(withVars({ PRIMARY_DOMAIN: "my films" }).unreachable).toEqual([]);
   });
 });
 
