@@ -89,7 +89,7 @@ export function judgeDeployment(settings: Settings): Deployment {
     unreachable: hostVariables.flatMap((variable) => {
       const value = vars[variable];
       // Only a backend may have options behind its address: what is no host name at all is complained of already.
-      const isWhole = isBackendVariable(variable) || parseHostName(String(value)) !== undefined;
+      const isWhole = isBackendVariable(variable) || parseHostName(String(value).trim()) !== undefined;
       const text = isWhole && isAddress(value) ? whyUnreachable(addressOf(value)) : undefined;
       const todo = "Put a host name there in wrangler.toml that the whole Internet can look up.";
       return text === undefined ? [] : { variable, text, todo };
