@@ -26,9 +26,7 @@ export async function rawFetch(worker: Worker, method: string, path: string, hea
   for await (const chunk of socket) chunks.push(chunk);
   const text = Buffer.concat(chunks).toString("latin1");
   const end = text.indexOf("\r\n\r\n");
-  const [statusLine = "", ...lines] = text.slice(0, end).split("\r\n");
-  const location = lines.find((line) => /^location:/i.test(line))?.replace(/^location:\s*/i, "");
-  return { status: Number(statusLine.split(" ")[1]), location, text, body: text.slice(end + 4) };
+  return { status: Number(text.split(" ")[1]), body: text.slice(end + 4) };
 }
 
 /** The headers that ask for a WebSocket (RFC 6455, section 1.3). */

@@ -11,7 +11,7 @@ import { head, rawConnection } from "../support/raw-http.ts";
 
 const LINGERING = join(import.meta.dirname, "lingering.js");
 
-const lb = sharedLoadBalancer({ ...PATIENT, BACKEND_DOWN_TIME: 0 }, { wrappers: [LINGERING] });
+const lb = sharedLoadBalancer(PATIENT, { wrappers: [LINGERING] });
 beforeEach(async () => {
   for (const id of IDS) await expect.poll(() => lb.isUp(id)).toBe(true);
   for (const { seen } of lb.backends) seen.length = 0;
@@ -45,7 +45,7 @@ describe("a network error is answered by a failover, when a backend", () => {
 describe("a failure", () => {
   it("has its answer let go at once, where it can be no fallback", async () => {
     const failed: Socket[] = [];
-    let answer = () => {};
+    let answer: (() => void) | undefined;
     onEvery(({ socket }, response) => {
       if (failed.length === 2) answer = () => response.end("the third");
       else {
@@ -54,8 +54,8 @@ describe("a failure", () => {
       }
     });
     const answered = lb.worker.fetch("/", boundTo("cf"));
-    await expect.poll(() => failed.map(({ destroyed }) => destroyed)).toEqual([true, true]);
-    answer();
+    await expect.poll(() => answer && failed.map(({ destroyed }) => destroyed)).toEqual([true, true]);
+    answer?.();
     expect(await answered).toMatchObject({ status: 200, text: "the third" });
   });
 
@@ -146,16 +146,20 @@ it.each([
 
 describe("once more", () => {
   it("the same backend is asked when a pooled connection was stale, so that no session moves", async () => {
-    const pooled = new Set(lb.cf.connections);
+    const used = new Set<Socket>();
     let isStale = true;
     lb.cf.onRequest = ({ socket }, response) => {
-      if (isStale && pooled.has(socket)) {
+      if (isStale && used.has(socket)) {
         isStale = false;
         socket.resetAndDestroy();
-      } else response.end("cf");
+      } else {
+        used.add(socket);
+        response.end("cf");
+      }
     };
-    expect(await lb.worker.fetch("/", boundTo("cf"))).toMatchObject({ text: "cf", session: undefined });
-    expect(isStale).toBe(false);
+    while (isStale) {
+      expect(await lb.worker.fetch("/", boundTo("cf"))).toMatchObject({ text: "cf", session: undefined });
+    }
   });
 
   it.each([
@@ -172,43 +176,16 @@ describe("once more", () => {
   });
 });
 
-describe("a doubtful answer", () => {
-  it("is relayed as it came once its backend is vouched for", async () => {
-    lb.cf.mode = { kind: "status", status: 404, health: { kind: "well" } };
-    expect(await lb.worker.fetch("/", boundTo("cf"))).toMatchObject({ status: 404, text: "cf says 404" });
-  });
-
-  it("of a platform whose application is gone is let go, and the request goes elsewhere", async () => {
-    let doubtful: Socket | undefined;
-    lb.cf.mode = { kind: "outage", answer: "404" };
-    lb.cf.onRequest = ({ socket }, response) => {
-      doubtful = socket;
-      response.writeHead(404).write("a page that never ends");
-    };
-    let finish = () => {};
-    for (const backend of [lb.duck, lb.koyeb]) {
-      backend.onRequest = (_, response) => {
-        response.write("it begins");
-        finish = () => response.end(" and ends");
-      };
-    }
-    // In an isolate of its own: a check that was good a moment ago would vouch for the answer.
-    const isolate = await lb.isolate();
-    const answer = await isolate.open("/", boundTo("cf"));
-    await expect.poll(() => doubtful?.destroyed).toBe(true);
-    finish();
-    expect([answer.statusCode, await text(answer)]).toEqual([200, "it begins and ends"]);
-    await expect.poll(() => lb.changes("cf", isolate)).toEqual(["ejected"]);
-  });
+it("a doubtful answer is relayed as it came once its backend is vouched for", async () => {
+  lb.cf.mode = { kind: "status", status: 404, health: { kind: "well" } };
+  expect(await lb.worker.fetch("/", boundTo("cf"))).toMatchObject({ status: 404, text: "cf says 404" });
 });
 
-describe("last resort", () => {
-  it("finds the one backend that works again for every request, when all were found down", async () => {
-    await Promise.all(lb.backends.map((backend) => backend.kill()));
-    for (const id of IDS) expect((await lb.worker.fetch("/", boundTo(id))).status).toBe(502);
-    await expect.poll(() => IDS.map((id) => lb.changes(id).at(-1))).toEqual(IDS.map(() => "ejected"));
-    await lb.koyeb.start();
-    const served = await Promise.all(Array.from({ length: 20 }, (_, i) => lb.servedBy({ ip: `192.0.2.${i}` })));
-    expect(served).toEqual(Array(20).fill("koyeb"));
-  });
+it("last resort finds the one backend that works again for every request, when all were found down", async () => {
+  await Promise.all(lb.backends.map((backend) => backend.kill()));
+  for (const id of IDS) expect((await lb.worker.fetch("/", boundTo(id))).status).toBe(502);
+  await expect.poll(() => IDS.map((id) => lb.changes(id).at(-1))).toEqual(IDS.map(() => "ejected"));
+  await lb.koyeb.start();
+  const served = await Promise.all(Array.from({ length: 20 }, (_, i) => lb.servedBy({ ip: `192.0.2.${i}` })));
+  expect(served).toEqual(Array(20).fill("koyeb"));
 });

@@ -47,7 +47,7 @@ export default {
         return new Response("done");
       }
       case "/read": {
-        ctx.waitUntil(wait(2_000));
+        ctx.waitUntil(wait(60_000)); // Longer than the test.
         const response = await ask("/body");
         await response.text();
         await ask("/after");
