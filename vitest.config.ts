@@ -10,8 +10,8 @@ const WAITING = availableParallelism() + 2;
  * waited for says so itself, before its test is cut off.
  */
 const PATIENT = {
-  testTimeout: 120_000,
-  hookTimeout: 120_000,
+  testTimeout: 360_000,
+  hookTimeout: 360_000,
   expect: { poll: { timeout: 60_000, interval: 20 } },
 };
 

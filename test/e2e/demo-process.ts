@@ -10,8 +10,6 @@ const PROGRAM = join(ROOT, "test/demo/demo.ts");
 
 /** For whatever is waited for: on two cores that are shared with other programs Wrangler takes its time. */
 export const PATIENCE_MS = 120_000;
-/** What is waited for says so itself, before a test is cut off. */
-export const TIMEOUTS = { testTimeout: 3 * PATIENCE_MS, hookTimeout: 3 * PATIENCE_MS };
 
 export interface Answer {
   readonly status: number;

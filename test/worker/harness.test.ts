@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { Backend, HEALTH_PATH, OUTAGES } from "../support/backend.ts";
 import { livingProcesses } from "../support/processes.ts";
 
@@ -57,6 +57,7 @@ it("a process that is killed leaves neither a workerd behind nor a backend that 
   const child = spawn(process.execPath, ["--input-type=module", "-e", program], {
     stdio: ["ignore", "pipe", "inherit"],
   });
+  onTestFinished(() => void child.kill("SIGKILL"));
   const pids = String((await once(child.stdout, "data"))[0])
     .trim()
     .split(" ")
