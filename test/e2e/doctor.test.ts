@@ -72,7 +72,7 @@ describe("the doctor", () => {
       isAsked ||= path === USER;
       return path === USER ? "nothing" : undefined;
     };
-    const doctor = await world.doctor([], { inTerminal: true });
+    const doctor = await world.doctor([], { hasTerminal: true });
     await until("koyeb is asked about the user", () => isAsked);
     expect(world.database.size).toBe(1);
     doctor.child.stdin?.write("\u0003");

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders } from "node:http";
 import { connect, type Socket } from "node:net";
-import { type Options, PRIMARY_DOMAIN, type Worker } from "./worker.ts";
+import { headersOf, type Options, PRIMARY_DOMAIN, type Worker } from "./worker.ts";
 import { SCHEME_HEADER } from "./workerd.ts";
 
 /** The status line and headers of a request as text, for what an HTTP client would not send, or would not send half. */
@@ -44,13 +44,7 @@ export function handshake(worker: Worker, path: string, options: Options = {}): 
     port: worker.port,
     path,
     agent: false,
-    headers: {
-      Host: PRIMARY_DOMAIN,
-      [SCHEME_HEADER]: "https",
-      ...UPGRADE,
-      ...(options.ip !== undefined && { "CF-Connecting-IP": options.ip }),
-      ...options.headers,
-    },
+    headers: headersOf({ ...options, headers: { ...UPGRADE, ...options.headers } }),
     ...(options.signal && { signal: options.signal }),
   });
   return new Promise((resolve, reject) => {

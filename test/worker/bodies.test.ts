@@ -140,23 +140,31 @@ describe("a client that goes away", () => {
   it.each([
     ["with a length", { "Content-Length": 3 * MIB }, half],
     ["chunked", CHUNKED, chunk],
-  ])("in the middle of a large upload makes it never look whole to the backend, %s", async (_, framing, sent) => {
-    let received = 0;
-    const events: string[] = [];
-    lb.cf.onRequest = (request) => {
-      request.on("error", () => {});
-      for (const event of ["end", "close"]) request.on(event, () => events.push(event));
-      request.on("data", (data: Buffer) => {
-        received += data.length;
-      });
-    };
-    const socket = await rawConnection(lb.worker, head("POST", "/upload", { ...framing, ...COOKIE }));
-    socket.write(sent);
-    await expect.poll(() => received).toBeGreaterThanOrEqual(MIB);
-    socket.resetAndDestroy();
-    await expect.poll(() => events).toEqual(["close"]);
-    await expectNoFailure();
-  });
+  ])(
+    "in the middle of a large upload makes it never look whole to the backend, and is told if it can be: %s",
+    async (_, framing, sent) => {
+      for (const isListening of [false, true]) {
+        let received = 0;
+        const events: string[] = [];
+        lb.cf.onRequest = (request) => {
+          request.on("error", () => {});
+          for (const event of ["end", "close"]) request.on(event, () => events.push(event));
+          request.on("data", (data: Buffer) => {
+            received += data.length;
+          });
+        };
+        const socket = await rawConnection(lb.worker, head("POST", "/upload", { ...framing, ...COOKIE }));
+        socket.write(sent);
+        await expect.poll(() => received).toBeGreaterThanOrEqual(MIB);
+        if (isListening) {
+          socket.end();
+          expect(String((await once(socket, "data"))[0])).toMatch(/^HTTP\/1.1 400 /);
+        } else socket.resetAndDestroy();
+        await expect.poll(() => events).toEqual(["close"]);
+        await expectNoFailure();
+      }
+    },
+  );
 
   it.each([
     ["with a length", { "Content-Length": MIB }, half.subarray(0, 500 * KIB)],

@@ -1,13 +1,11 @@
-import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { beforeEach, describe, expect, it } from "vitest";
 import { noise, pieces } from "../support/bytes.ts";
-import { boundTo, IDS, PATIENT, sharedLoadBalancer, startLoadBalancer } from "../support/fixture.ts";
+import { boundTo, IDS, PATIENT, sharedLoadBalancer } from "../support/fixture.ts";
 import { sha256 } from "../support/hashing.ts";
-import { head, rawConnection } from "../support/raw-http.ts";
 
 const LINGERING = join(import.meta.dirname, "lingering.js");
 
@@ -88,43 +86,6 @@ describe("a failure", () => {
     expect([status, headers["x-from"], sha256(body)]).toEqual([500, asked.at(-1), sha256(page)]);
     expect(asked.toSorted()).toEqual([...IDS]);
   });
-});
-
-describe("an upload that its client breaks off while it streams", () => {
-  const half = noise(1_200_000);
-  it.each([
-    ["with a length", { "Content-Length": 3_000_000 }, half],
-    [
-      "chunked",
-      { "Transfer-Encoding": "chunked" },
-      Buffer.concat([Buffer.from(`${half.length.toString(16)}\r\n`), half]),
-    ],
-  ])(
-    "is no failure of its backend, which never takes it for whole, and the client is told: %s",
-    async (_, framing, sent) => {
-      // Backends of its own: the checks of another test would count as its.
-      await using own = await startLoadBalancer(PATIENT);
-      let received = 0;
-      const events: string[] = [];
-      own.cf.onRequest = (request) => {
-        for (const event of ["end", "close"]) request.on(event, () => events.push(event));
-        request
-          .on("error", () => {})
-          .on("data", ({ length }: Buffer) => {
-            received += length;
-          });
-      };
-      const headers = { ...framing, Cookie: "aiostreams_backend=cf" };
-      const socket = await rawConnection(own.worker, head("POST", "/upload", headers));
-      socket.write(sent);
-      await expect.poll(() => received).toBeGreaterThan(1_000_000);
-      const answered = once(socket, "data");
-      socket.end();
-      expect(String((await answered)[0])).toMatch(/^HTTP\/1.1 400 /);
-      await expect.poll(() => events).toEqual(["close"]);
-      expect([own.worker.log, own.cf.checks]).toEqual([[], 0]);
-    },
-  );
 });
 
 it.each([
