@@ -88,7 +88,7 @@ describe.concurrent("a frozen process", () => {
     expect,
   }) => {
     await using lb = await startWithProcess();
-    expect(await lb.servedBy(boundTo("cf"))).toBe("cf"); // Its connection freezes as well.
+    await expect.poll(() => lb.isUp("cf")).toBe(true); // Its connection freezes as well.
     lb.cf.freeze();
     const body = noise(1024 * 1024);
     const upload = lb.worker.fetch("/", boundTo("cf", { method: "POST", body }));
