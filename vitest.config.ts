@@ -5,6 +5,16 @@ import { defineConfig } from "vitest/config";
 /** Tests that start processes mostly wait for them: two more than there are cores. More would only slow each other down. */
 const WAITING = availableParallelism() + 2;
 
+/**
+ * Only a test that fails takes so long: on a machine that is busy all of them take ten times as long as on one that idles. What is
+ * waited for says so itself, before its test is cut off.
+ */
+const PATIENT = {
+  testTimeout: 360_000,
+  hookTimeout: 360_000,
+  expect: { poll: { timeout: 60_000, interval: 20 } },
+};
+
 export default defineConfig({
   test: {
     reporters: ["minimal", "./test/support/skip-reporter.ts"],
@@ -22,6 +32,7 @@ export default defineConfig({
           isolate: false,
           setupFiles: ["test/unit/no-network.ts"],
           sequence: { groupOrder: 1 },
+          ...PATIENT,
         },
       },
       {
@@ -31,12 +42,12 @@ export default defineConfig({
           include: ["test/unit/simulation/**/*.test.ts"],
           setupFiles: ["test/unit/no-network.ts"],
           sequence: { groupOrder: 1 },
-          testTimeout: 60_000,
+          ...PATIENT,
         },
       },
       {
         // The programs, module by module, on Node as they run.
-        test: { name: "cli", include: ["test/unit/cli/**/*.test.ts"], sequence: { groupOrder: 1 } },
+        test: { name: "cli", include: ["test/unit/cli/**/*.test.ts"], sequence: { groupOrder: 1 }, ...PATIENT },
       },
       {
         // The whole Worker inside workerd, against real servers.
@@ -47,10 +58,7 @@ export default defineConfig({
           maxWorkers: WAITING,
           isolate: false, // No module keeps what a test could leave behind.
           globalSetup: ["test/support/build.ts"],
-          // Only a test that fails takes so long: on a machine that is busy all of them take ten times as long as on one that idles.
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
-          expect: { poll: { timeout: 30_000, interval: 20 } },
+          ...PATIENT,
         },
       },
       {
@@ -61,8 +69,7 @@ export default defineConfig({
           sequence: { groupOrder: 2 },
           maxWorkers: WAITING,
           globalSetup: ["test/support/build.ts", "test/support/browser.ts"],
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
+          ...PATIENT,
         },
       },
       {
@@ -72,8 +79,7 @@ export default defineConfig({
           include: ["test/e2e/**/*.test.ts"],
           sequence: { groupOrder: 2 },
           maxWorkers: WAITING,
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
+          ...PATIENT,
         },
       },
     ],

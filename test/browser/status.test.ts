@@ -5,12 +5,10 @@ import { accessibilityFaults, DESKTOP, overhang, PHONE, visit } from "../support
 const HOST = "localhost";
 const PATH = "/lb-status-8f3a";
 
-/** A busy machine may take long over a page. */
-const PATIENCE = { timeout: 40_000 };
-
 /** The browser says as Cloudflare would that it came by HTTPS, and at which data centre. */
 const browser = visit({ "Test-Scheme": "https", "Test-Cf": JSON.stringify({ colo: "FRA" }) });
 const lb = loadBalancer({
+  PROBE_AFTER: 60_000,
   // It is on standby as long as one of the others is up, so nothing has to listen there.
   BACKEND_HOME: "http://127.0.0.1:9 backup",
   PRIMARY_DOMAIN: HOST,
@@ -45,7 +43,7 @@ describe("the status page in a browser", () => {
 
     await lb.koyeb.start();
     // The page refreshes itself, and its check brings the backend back.
-    await heading("All 3 backends are up").waitFor(PATIENCE);
+    await heading("All 3 backends are up").waitFor();
     expect(await rowText("koyeb")).toMatch(/Up\s+for \d+ s.*Last failure\s+network error, /s);
   });
 
@@ -65,8 +63,8 @@ describe("the status page in a browser", () => {
         expect(await overhang(browser.page), `${viewport.width} px`).toBe(0);
       }
     }
-    await browser.page.getByRole("link", { name: "Go on" }).click(PATIENCE);
-    await browser.page.getByRole("link", { name: "Pause" }).click(PATIENCE);
-    await browser.page.getByRole("link", { name: "Go on" }).waitFor(PATIENCE);
+    await browser.page.getByRole("link", { name: "Go on" }).click();
+    await browser.page.getByRole("link", { name: "Pause" }).click();
+    await browser.page.getByRole("link", { name: "Go on" }).waitFor();
   });
 });

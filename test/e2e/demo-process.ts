@@ -2,7 +2,15 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
 import { MANIFEST_PATH, PAGE_PATH, SERVED_BY } from "../demo/backend.ts";
 import type { Action, Snapshot } from "../demo/stack.ts";
-import { COMPILE_CACHE, endWithProcess, exited, family, livingProcesses, type Process } from "../support/processes.ts";
+import {
+  COMPILE_CACHE,
+  endWithProcess,
+  exited,
+  family,
+  inTerminal,
+  livingProcesses,
+  type Process,
+} from "../support/processes.ts";
 import { until } from "../support/waiting.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
@@ -10,8 +18,6 @@ const PROGRAM = join(ROOT, "test/demo/demo.ts");
 
 /** For whatever is waited for: on two cores that are shared with other programs Wrangler takes its time. */
 export const PATIENCE_MS = 120_000;
-/** What is waited for says so itself, before a test is cut off. */
-export const TIMEOUTS = { testTimeout: 3 * PATIENCE_MS, hookTimeout: 3 * PATIENCE_MS };
 
 export interface Answer {
   readonly status: number;
@@ -47,13 +53,7 @@ export class DemoProcess {
 
   /** Runs it in a terminal of its own, of which `child.stdin` is the keyboard. */
   static runInTerminal(...args: string[]): DemoProcess {
-    const command = [process.execPath, PROGRAM, ...args];
-    // The two kinds of script(1): that of util-linux and that of the BSDs.
-    const isLinux = process.platform === "linux";
-    return new DemoProcess(
-      "script",
-      isLinux ? ["-qec", command.join(" "), "/dev/null"] : ["-q", "/dev/null", ...command],
-    );
+    return new DemoProcess(...inTerminal(process.execPath, PROGRAM, ...args));
   }
 
   /** Waits until it has printed this, or fails once it has ended without. */

@@ -1,11 +1,11 @@
 import { once } from "node:events";
 import { createServer } from "node:net";
-import { describe, expect, it, onTestFinished, vi } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
 import { parseArguments } from "../demo/demo.ts";
 import { untilGone } from "../demo/smoke.ts";
 import { emptied } from "../demo/stack.ts";
 import { freePort } from "../support/ports.ts";
-import { DemoProcess, TIMEOUTS } from "./demo-process.ts";
+import { DemoProcess } from "./demo-process.ts";
 
 describe("the demo's arguments", () => {
   it.each([
@@ -24,8 +24,6 @@ describe("the demo's arguments", () => {
     expect(() => parseArguments([], { PORT: "0" })).toThrow("PORT must be a whole number");
   });
 });
-
-vi.setConfig(TIMEOUTS);
 
 it("sends nothing to the backends that wrangler.toml names", () => {
   const toml = `

@@ -11,7 +11,7 @@ import {
   serve,
 } from "../support/aiostreams.ts";
 import { AUTHORITY, certificate } from "../support/certificate.ts";
-import { COMPILE_CACHE, end } from "../support/processes.ts";
+import { COMPILE_CACHE, end, inTerminal } from "../support/processes.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 
@@ -73,15 +73,12 @@ export class World implements AsyncDisposable {
   }
 
   /** Starts the doctor: by itself, or by way of npm in a terminal of its own, of which stdin is the keyboard. */
-  async doctor(args: readonly string[] = [], { inTerminal = false } = {}): Promise<Doctor> {
+  async doctor(args: readonly string[] = [], { hasTerminal = false } = {}): Promise<Doctor> {
     const vars = Object.entries(this.vars).map(([name, value]) => `${name} = ${JSON.stringify(value)}`);
     const head = 'name = "test"\nmain = "index.ts"\ncompatibility_date = "2026-10-23"';
     const routes = `routes = [{ pattern = "${DOMAIN}", custom_domain = true }]`;
     const toml = await this.file("wrangler.toml", [head, routes, "[vars]", ...vars].join("\n"));
     const all = ["--config", toml, ...args];
-    const npm = ["npm", "run", "--silent", "doctor", "--", ...all];
-    // The two kinds of script(1): that of util-linux and that of the BSDs.
-    const script = process.platform === "linux" ? ["-qec", npm.join(" "), "/dev/null"] : ["-q", "/dev/null", ...npm];
     const env = {
       PATH: process.env.PATH ?? "",
       HOME: this.#folder,
@@ -92,9 +89,10 @@ export class World implements AsyncDisposable {
       WRANGLER_SEND_METRICS: "false",
       ...COMPILE_CACHE,
     };
-    const child = inTerminal
-      ? spawn("script", script, { cwd: ROOT, env })
-      : spawn(process.execPath, [join(ROOT, "src/cli/doctor.ts"), ...all], { cwd: ROOT, env });
+    const [program, programArgs] = hasTerminal
+      ? inTerminal("npm", "run", "--silent", "doctor", "--", ...all)
+      : [process.execPath, [join(ROOT, "src/cli/doctor.ts"), ...all]];
+    const child = spawn(program, programArgs, { cwd: ROOT, env });
     this.processes.push(child);
     return new Doctor(child, this);
   }

@@ -89,16 +89,12 @@ export class Backend {
   readonly seen: Seen[] = [];
   /** How often its health route was asked. */
   checks = 0;
-  /** The headers with which its health route was asked last. */
-  lastCheck: IncomingMessage["headers"] = {};
   /** The sockets that are open to it now. */
   readonly connections = new Set<Socket>();
   readonly webSockets = new Set<WebSocket>();
   handler: Handler | undefined;
   /** Takes every request but its health route's before the body is read, whatever the mode, and is not counted as seen. */
   onRequest: ((request: IncomingMessage, response: ServerResponse) => void) | undefined;
-  /** What its 101 carries besides: lines such as `Set-Cookie: a=1`. */
-  upgradeHeaders: string[] = [];
   #port = 0;
   readonly #server: Server;
   readonly #webSocketServer = new WebSocketServer({
@@ -121,7 +117,6 @@ export class Backend {
     this.#server.on("request", (request, response) => void this.#onRequest(request, response));
     this.#server.on("upgrade", (request, socket, head) => void this.#onUpgrade(request, socket as Socket, head));
     this.#webSocketServer.on("headers", (headers) => headers.push(`X-Served-By-Backend: ${id}`));
-    this.#webSocketServer.on("headers", (headers) => headers.push(...this.upgradeHeaders));
     this.#webSocketServer.on("connection", (webSocket) => {
       this.webSockets.add(webSocket);
       webSocket.on("close", () => this.webSockets.delete(webSocket));
@@ -177,19 +172,15 @@ export class Backend {
     this.delayMs = () => 0;
     this.handler = undefined;
     this.onRequest = undefined;
-    this.upgradeHeaders = [];
     this.seen.length = 0;
     this.checks = 0;
-    this.lastCheck = {};
   }
 
   async #onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
     response.on("error", () => {});
     const isCheck = request.url === HEALTH_PATH;
-    if (isCheck) {
-      this.checks++;
-      this.lastCheck = request.headers;
-    } else if (this.onRequest) return this.onRequest(request, response);
+    if (isCheck) this.checks++;
+    else if (this.onRequest) return this.onRequest(request, response);
     const next = isCheck ? this.nextChecks.shift() : undefined;
     const behaviour = () => next ?? (isCheck ? healthOf(this.mode) : this.mode);
     if (/^reset(-on-accept)?$/.test(behaviour().kind)) return void request.socket.resetAndDestroy();
@@ -277,9 +268,4 @@ export class Backend {
 /** How the health route of a backend in this mode behaves. */
 function healthOf(mode: Mode): Behaviour {
   return mode.health ?? (mode.kind === "slow" || mode.kind === "stall" ? { kind: "well" } : mode);
-}
-
-/** Starts one backend for each id. */
-export function startBackends<Id extends string>(...ids: Id[]): Promise<Backend[]> {
-  return Promise.all(ids.map((id) => new Backend(id).start()));
 }

@@ -1,14 +1,11 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
-import { setTimeout as sleep } from "node:timers/promises";
 import { freePort } from "./ports.ts";
 
 /** How the cache behaves. */
 export type CacheMode =
   | { readonly kind: "well" }
-  /** Does everything this much later. */
-  | { readonly kind: "slow"; readonly ms: number }
   /** Accepts and reads, and never answers. */
   | { readonly kind: "hang" }
   /** Answers every reading with the beginning of an entry, and no more. */
@@ -59,8 +56,12 @@ export class CacheService {
     this.#server.on("request", (request, response) => void this.#answer(request, response).catch(() => {}));
   }
 
-  static start(): Promise<CacheService> {
-    return new CacheService().restart();
+  static async start(): Promise<CacheService> {
+    const service = new CacheService();
+    service.#port = await freePort();
+    service.#server.listen(service.#port, "127.0.0.1");
+    await once(service.#server, "listening");
+    return service;
   }
 
   /** What a Worker's `cacheService` has to be. */
@@ -80,14 +81,6 @@ export class CacheService {
   get entries(): Map<string, string> {
     const living = [...this.#entries].filter(([, { expiresMs }]) => Date.now() < expiresMs);
     return new Map(living.map(([key, { body }]) => [key.slice(key.indexOf(" ") + 1), body.toString()]));
-  }
-
-  /** Listens again after a `stop`, on the same port; what it held is there still. */
-  async restart(): Promise<this> {
-    this.#port ||= await freePort();
-    this.#server.listen(this.#port, "127.0.0.1");
-    await once(this.#server, "listening");
-    return this;
   }
 
   /** From now on it refuses connections; those that are open are reset. */
@@ -113,7 +106,6 @@ export class CacheService {
     if (mode.kind === "hang") return;
     if (mode.kind === "reset") return void socket.resetAndDestroy();
     if (mode.kind === "status") return void response.writeHead(mode.status).end();
-    if (mode.kind === "slow") await sleep(mode.ms);
 
     // Caches by other names are kept apart, as at Cloudflare.
     const key = `${headers["cf-cache-namespace"] ?? ""} ${url}`;

@@ -7,11 +7,11 @@ export { addresses, boundTo, IDS, type Id, LoadBalancer } from "./load-balancer.
 /** Text that stands in the path, the query, a header and the cookie of a test's requests; no log may hold it. */
 export const SECRET = "s3cr3t";
 
-/** Variables with which nothing is checked but on request. */
-export const CHECKS_ON_REQUEST = { HEALTH_CHECK_INTERVAL: 0, BACKEND_DOWN_TIME: 3_600_000 };
-
 /** For tests that are not about time: nothing is checked but after a failure, and no wait is too long on a busy machine. */
 export const PATIENT = { HEALTH_CHECK_INTERVAL: 0, PROBE_AFTER: 60_000, BACKEND_DOWN_TIME: 0 };
+
+/** The same, and a backend that is down is checked on request only. */
+export const CHECKS_ON_REQUEST = { ...PATIENT, BACKEND_DOWN_TIME: 3_600_000 };
 
 /** New backends and new isolates with these variables, for one test alone: such tests can run side by side. */
 export function startLoadBalancer(vars: Vars = {}, options: LoadBalancerOptions = {}): Promise<LoadBalancer> {

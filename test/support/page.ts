@@ -6,6 +6,9 @@ import { CHROMIUM_FLAGS, NO_CHROMIUM } from "./browser.ts";
 export const PHONE = { width: 375, height: 800 };
 export const DESKTOP = { width: 1200, height: 900 };
 
+/** A busy machine may take long over a page. */
+const PATIENCE_MS = 100_000;
+
 export interface Visit {
   page: Page;
 }
@@ -22,13 +25,14 @@ export function visit(headers: Record<string, string> = {}): Visit {
 
   beforeAll(async () => {
     const executablePath = inject("chromium");
-    if (executablePath) browser = await chromium.launch({ executablePath, args: CHROMIUM_FLAGS });
+    if (executablePath) browser = await chromium.launch({ executablePath, args: CHROMIUM_FLAGS, timeout: PATIENCE_MS });
   });
 
   beforeEach(async ({ skip }) => {
     if (!browser) return skip(NO_CHROMIUM);
     complaints = [];
     visit.page = await browser.newPage({ viewport: DESKTOP, extraHTTPHeaders: headers });
+    visit.page.setDefaultTimeout(PATIENCE_MS);
     visit.page.on("pageerror", (error) => complaints.push(error.message));
     visit.page.on("console", (message) => {
       if (message.type() === "error" || message.type() === "warning") complaints.push(message.text());

@@ -29,6 +29,13 @@ export async function end(child: ChildProcess, signal: NodeJS.Signals = "SIGKILL
   clearTimeout(timer);
 }
 
+/** The program and arguments that run a command in a terminal of its own, of which stdin is the keyboard. */
+export function inTerminal(...command: string[]): [program: string, args: string[]] {
+  // The two kinds of script(1): that of util-linux and that of the BSDs.
+  const isLinux = process.platform === "linux";
+  return ["script", isLinux ? ["-qec", command.join(" "), "/dev/null"] : ["-q", "/dev/null", ...command]];
+}
+
 /** Reads "+ pid" and "- pid"; kills those that are left once the process that writes is gone. */
 const WATCHDOG = `
 while read -r change pid; do

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders } from "node:http";
 import { connect, type Socket } from "node:net";
-import { type Options, PRIMARY_DOMAIN, type Worker } from "./worker.ts";
+import { headersOf, type Options, PRIMARY_DOMAIN, type Worker } from "./worker.ts";
 import { SCHEME_HEADER } from "./workerd.ts";
 
 /** The status line and headers of a request as text, for what an HTTP client would not send, or would not send half. */
@@ -26,9 +26,7 @@ export async function rawFetch(worker: Worker, method: string, path: string, hea
   for await (const chunk of socket) chunks.push(chunk);
   const text = Buffer.concat(chunks).toString("latin1");
   const end = text.indexOf("\r\n\r\n");
-  const [statusLine = "", ...lines] = text.slice(0, end).split("\r\n");
-  const location = lines.find((line) => /^location:/i.test(line))?.replace(/^location:\s*/i, "");
-  return { status: Number(statusLine.split(" ")[1]), location, text, body: text.slice(end + 4) };
+  return { status: Number(text.split(" ")[1]), body: text.slice(end + 4) };
 }
 
 /** The headers that ask for a WebSocket (RFC 6455, section 1.3). */
@@ -46,13 +44,7 @@ export function handshake(worker: Worker, path: string, options: Options = {}): 
     port: worker.port,
     path,
     agent: false,
-    headers: {
-      Host: PRIMARY_DOMAIN,
-      [SCHEME_HEADER]: "https",
-      ...UPGRADE,
-      ...(options.ip !== undefined && { "CF-Connecting-IP": options.ip }),
-      ...options.headers,
-    },
+    headers: headersOf({ ...options, headers: { ...UPGRADE, ...options.headers } }),
     ...(options.signal && { signal: options.signal }),
   });
   return new Promise((resolve, reject) => {

@@ -7,7 +7,7 @@ import {
   type OutgoingHttpHeaders,
 } from "node:http";
 import { basename } from "node:path";
-import { type ClientOptions, WebSocket } from "ws";
+import { WebSocket } from "ws";
 import type { Script } from "./build.ts";
 import { SCHEME_HEADER, type Vars, Workerd } from "./workerd.ts";
 
@@ -43,7 +43,6 @@ export interface Options {
 
 export interface WebSocketOptions extends Options {
   readonly protocols?: string[];
-  readonly client?: ClientOptions;
 }
 
 export interface Answer {
@@ -113,7 +112,7 @@ export class Worker {
       path,
       method: options.method ?? "GET",
       // Node frames a body by itself for some methods only.
-      headers: { ...(isWhole && { "Content-Length": Buffer.byteLength(body) }), ...this.#headers(options) },
+      headers: { ...(isWhole && { "Content-Length": Buffer.byteLength(body) }), ...headersOf(options) },
       agent: false,
       ...(options.signal && { signal: options.signal }),
     });
@@ -150,8 +149,7 @@ export class Worker {
   /** Opens a WebSocket; resolves once it is open. */
   async webSocket(path: string, options: WebSocketOptions = {}): Promise<WebSocket> {
     const webSocket = new WebSocket(`ws://127.0.0.1:${this.port}${path}`, options.protocols ?? [], {
-      headers: this.#headers(options) as Record<string, string>,
-      ...options.client,
+      headers: headersOf(options) as Record<string, string>,
     });
     await once(webSocket, "open");
     return webSocket;
@@ -160,13 +158,14 @@ export class Worker {
   stop(): Promise<void> {
     return this.#workerd.stop();
   }
+}
 
-  #headers(options: Options): OutgoingHttpHeaders {
-    return {
-      Host: options.host ?? PRIMARY_DOMAIN,
-      [SCHEME_HEADER]: options.scheme ?? "https",
-      ...(options.ip !== undefined && { "CF-Connecting-IP": options.ip }),
-      ...options.headers,
-    };
-  }
+/** The headers of a request, and those by which it says to workerd what Cloudflare would know. */
+export function headersOf(options: Options): OutgoingHttpHeaders {
+  return {
+    Host: options.host ?? PRIMARY_DOMAIN,
+    [SCHEME_HEADER]: options.scheme ?? "https",
+    ...(options.ip !== undefined && { "CF-Connecting-IP": options.ip }),
+    ...options.headers,
+  };
 }

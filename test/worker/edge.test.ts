@@ -1,9 +1,8 @@
-import { beforeAll, describe, expect, it } from "vitest";
-import { sharedLoadBalancer } from "../support/fixture.ts";
-import { rawFetch } from "../support/raw-http.ts";
-import { type Answer, PRIMARY_DOMAIN, type Worker } from "../support/worker.ts";
+import { describe, expect, it } from "vitest";
+import { PATIENT, sharedLoadBalancer } from "../support/fixture.ts";
+import { type Answer, PRIMARY_DOMAIN } from "../support/worker.ts";
 
-const lb = sharedLoadBalancer();
+const lb = sharedLoadBalancer(PATIENT);
 const seen = () => lb.backends.flatMap((backend) => backend.seen);
 
 function expectOwnAnswer(answer: Answer): void {
@@ -36,38 +35,19 @@ describe("a host name", () => {
   );
 });
 
-describe("a request without TLS", () => {
-  it.each([
-    ["GET", 301],
-    ["HEAD", 301],
-    ["POST", 308],
-    ["OPTIONS", 308],
-  ])("is redirected, %s with %i, and reaches no backend", async (method, status) => {
-    const answer = await lb.worker.fetch("/configure", { method, scheme: "http", host: `${PRIMARY_DOMAIN}:8080` });
-    expect([answer.status, answer.headers.location]).toEqual([status, `https://${PRIMARY_DOMAIN}/configure`]);
-    expect(seen()).toEqual([]);
-  });
-
-  it.each([
-    "/a%2Fb//c?x=1&x=2",
-    "/%E0%A4%A",
-    "//evil.example.net/x",
-    "/\\evil.example.net/",
-    "/a|b{c}'d",
-    "/%0d%0aX-A:1",
-  ])("is led to the public domain and nowhere else, by the path as it was written: %s", async (path) => {
-    const { status, location } = await rawFetch(lb.worker, "GET", path, { "Test-Scheme": "http" });
-    expect([status, location]).toEqual([301, `https://${PRIMARY_DOMAIN}${path}`]);
-  });
+it.each([
+  ["GET", 301],
+  ["POST", 308],
+])("a request without TLS is redirected, %s with %i, and reaches no backend", async (method, status) => {
+  const path = "/a%2Fb//c?x=1&x=2";
+  const answer = await lb.worker.fetch(path, { method, scheme: "http", host: `${PRIMARY_DOMAIN}:8080` });
+  expect([answer.status, answer.headers.location]).toEqual([status, `https://${PRIMARY_DOMAIN}${path}`]);
+  expect(seen()).toEqual([]);
 });
 
 describe("an answer of the Worker's own", () => {
-  let worker: Worker;
-  beforeAll(async () => {
-    worker = await lb.isolate({ BACKEND_TIMEOUT: 300 });
-  });
-
   it("says 504 where no backend answers in time", async () => {
+    const worker = await lb.isolate({ BACKEND_TIMEOUT: 300 });
     for (const backend of lb.backends) backend.mode = { kind: "hang" };
     const answer = await worker.fetch("/");
     expect(answer.status).toBe(504);
@@ -77,11 +57,11 @@ describe("an answer of the Worker's own", () => {
 
   it("says 502 where no backend can be reached, and has no body for a HEAD", async () => {
     await Promise.all(lb.backends.map((backend) => backend.kill()));
-    const answer = await worker.fetch("/");
+    const answer = await lb.worker.fetch("/");
     expect(answer.status).toBe(502);
     expectOwnAnswer(answer);
     expect(Number(answer.headers["retry-after"])).toBeGreaterThan(0);
-    expect(await worker.fetch("/", { method: "HEAD" })).toMatchObject({ status: 502, text: "" });
+    expect(await lb.worker.fetch("/", { method: "HEAD" })).toMatchObject({ status: 502, text: "" });
   });
 
   it("says 500 and names each variable that is wrong, but not what was found, which is logged once", async () => {

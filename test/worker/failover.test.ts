@@ -1,17 +1,15 @@
-import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { beforeEach, describe, expect, it } from "vitest";
 import { noise, pieces } from "../support/bytes.ts";
-import { boundTo, IDS, PATIENT, sharedLoadBalancer, startLoadBalancer } from "../support/fixture.ts";
+import { boundTo, IDS, PATIENT, sharedLoadBalancer } from "../support/fixture.ts";
 import { sha256 } from "../support/hashing.ts";
-import { head, rawConnection } from "../support/raw-http.ts";
 
 const LINGERING = join(import.meta.dirname, "lingering.js");
 
-const lb = sharedLoadBalancer({ ...PATIENT, BACKEND_DOWN_TIME: 0 }, { wrappers: [LINGERING] });
+const lb = sharedLoadBalancer(PATIENT, { wrappers: [LINGERING] });
 beforeEach(async () => {
   for (const id of IDS) await expect.poll(() => lb.isUp(id)).toBe(true);
   for (const { seen } of lb.backends) seen.length = 0;
@@ -45,7 +43,7 @@ describe("a network error is answered by a failover, when a backend", () => {
 describe("a failure", () => {
   it("has its answer let go at once, where it can be no fallback", async () => {
     const failed: Socket[] = [];
-    let answer = () => {};
+    let answer: (() => void) | undefined;
     onEvery(({ socket }, response) => {
       if (failed.length === 2) answer = () => response.end("the third");
       else {
@@ -54,8 +52,8 @@ describe("a failure", () => {
       }
     });
     const answered = lb.worker.fetch("/", boundTo("cf"));
-    await expect.poll(() => failed.map(({ destroyed }) => destroyed)).toEqual([true, true]);
-    answer();
+    await expect.poll(() => answer && failed.map(({ destroyed }) => destroyed)).toEqual([true, true]);
+    answer?.();
     expect(await answered).toMatchObject({ status: 200, text: "the third" });
   });
 
@@ -90,43 +88,6 @@ describe("a failure", () => {
   });
 });
 
-describe("an upload that its client breaks off while it streams", () => {
-  const half = noise(1_200_000);
-  it.each([
-    ["with a length", { "Content-Length": 3_000_000 }, half],
-    [
-      "chunked",
-      { "Transfer-Encoding": "chunked" },
-      Buffer.concat([Buffer.from(`${half.length.toString(16)}\r\n`), half]),
-    ],
-  ])(
-    "is no failure of its backend, which never takes it for whole, and the client is told: %s",
-    async (_, framing, sent) => {
-      // Backends of its own: the checks of another test would count as its.
-      await using own = await startLoadBalancer(PATIENT);
-      let received = 0;
-      const events: string[] = [];
-      own.cf.onRequest = (request) => {
-        for (const event of ["end", "close"]) request.on(event, () => events.push(event));
-        request
-          .on("error", () => {})
-          .on("data", ({ length }: Buffer) => {
-            received += length;
-          });
-      };
-      const headers = { ...framing, Cookie: "aiostreams_backend=cf" };
-      const socket = await rawConnection(own.worker, head("POST", "/upload", headers));
-      socket.write(sent);
-      await expect.poll(() => received).toBeGreaterThan(1_000_000);
-      const answered = once(socket, "data");
-      socket.end();
-      expect(String((await answered)[0])).toMatch(/^HTTP\/1.1 400 /);
-      await expect.poll(() => events).toEqual(["close"]);
-      expect([own.worker.log, own.cf.checks]).toEqual([[], 0]);
-    },
-  );
-});
-
 it.each([
   ["with a length", {}],
   ["chunked", { "Transfer-Encoding": "chunked" }],
@@ -146,16 +107,20 @@ it.each([
 
 describe("once more", () => {
   it("the same backend is asked when a pooled connection was stale, so that no session moves", async () => {
-    const pooled = new Set(lb.cf.connections);
+    const used = new Set<Socket>();
     let isStale = true;
     lb.cf.onRequest = ({ socket }, response) => {
-      if (isStale && pooled.has(socket)) {
+      if (isStale && used.has(socket)) {
         isStale = false;
         socket.resetAndDestroy();
-      } else response.end("cf");
+      } else {
+        used.add(socket);
+        response.end("cf");
+      }
     };
-    expect(await lb.worker.fetch("/", boundTo("cf"))).toMatchObject({ text: "cf", session: undefined });
-    expect(isStale).toBe(false);
+    while (isStale) {
+      expect(await lb.worker.fetch("/", boundTo("cf"))).toMatchObject({ text: "cf", session: undefined });
+    }
   });
 
   it.each([
@@ -172,43 +137,16 @@ describe("once more", () => {
   });
 });
 
-describe("a doubtful answer", () => {
-  it("is relayed as it came once its backend is vouched for", async () => {
-    lb.cf.mode = { kind: "status", status: 404, health: { kind: "well" } };
-    expect(await lb.worker.fetch("/", boundTo("cf"))).toMatchObject({ status: 404, text: "cf says 404" });
-  });
-
-  it("of a platform whose application is gone is let go, and the request goes elsewhere", async () => {
-    let doubtful: Socket | undefined;
-    lb.cf.mode = { kind: "outage", answer: "404" };
-    lb.cf.onRequest = ({ socket }, response) => {
-      doubtful = socket;
-      response.writeHead(404).write("a page that never ends");
-    };
-    let finish = () => {};
-    for (const backend of [lb.duck, lb.koyeb]) {
-      backend.onRequest = (_, response) => {
-        response.write("it begins");
-        finish = () => response.end(" and ends");
-      };
-    }
-    // In an isolate of its own: a check that was good a moment ago would vouch for the answer.
-    const isolate = await lb.isolate();
-    const answer = await isolate.open("/", boundTo("cf"));
-    await expect.poll(() => doubtful?.destroyed).toBe(true);
-    finish();
-    expect([answer.statusCode, await text(answer)]).toEqual([200, "it begins and ends"]);
-    await expect.poll(() => lb.changes("cf", isolate)).toEqual(["ejected"]);
-  });
+it("a doubtful answer is relayed as it came once its backend is vouched for", async () => {
+  lb.cf.mode = { kind: "status", status: 404, health: { kind: "well" } };
+  expect(await lb.worker.fetch("/", boundTo("cf"))).toMatchObject({ status: 404, text: "cf says 404" });
 });
 
-describe("last resort", () => {
-  it("finds the one backend that works again for every request, when all were found down", async () => {
-    await Promise.all(lb.backends.map((backend) => backend.kill()));
-    for (const id of IDS) expect((await lb.worker.fetch("/", boundTo(id))).status).toBe(502);
-    await expect.poll(() => IDS.map((id) => lb.changes(id).at(-1))).toEqual(IDS.map(() => "ejected"));
-    await lb.koyeb.start();
-    const served = await Promise.all(Array.from({ length: 20 }, (_, i) => lb.servedBy({ ip: `192.0.2.${i}` })));
-    expect(served).toEqual(Array(20).fill("koyeb"));
-  });
+it("last resort finds the one backend that works again for every request, when all were found down", async () => {
+  await Promise.all(lb.backends.map((backend) => backend.kill()));
+  for (const id of IDS) expect((await lb.worker.fetch("/", boundTo(id))).status).toBe(502);
+  await expect.poll(() => IDS.map((id) => lb.changes(id).at(-1))).toEqual(IDS.map(() => "ejected"));
+  await lb.koyeb.start();
+  const served = await Promise.all(Array.from({ length: 20 }, (_, i) => lb.servedBy({ ip: `192.0.2.${i}` })));
+  expect(served).toEqual(Array(20).fill("koyeb"));
 });

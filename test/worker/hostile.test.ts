@@ -1,11 +1,7 @@
-import { once } from "node:events";
-import { Agent, request as httpRequest, type IncomingMessage } from "node:http";
 import { connect } from "node:net";
-import fc from "fast-check";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
-import { Backend, type Echo } from "../support/backend.ts";
+import { Backend } from "../support/backend.ts";
 import { IDS, type LoadBalancer, PATIENT, sharedLoadBalancer } from "../support/fixture.ts";
-import { sha256 } from "../support/hashing.ts";
 import { handshake, head, rawFetch } from "../support/raw-http.ts";
 import { PRIMARY_DOMAIN, type Worker } from "../support/worker.ts";
 
@@ -139,17 +135,6 @@ describe("hostile input", () => {
     response.destroy();
     await expect.poll(() => lb.backends.every(({ webSockets }) => webSockets.size === 0)).toBe(true);
   });
-
-  it("reaches a backend as it is, where it is a valid request: 500 of them", async () => {
-    const agent = new Agent({ keepAlive: true, maxSockets: 8 });
-    await fc.assert(
-      fc.asyncProperty(fc.array(validRequest, { minLength: 50, maxLength: 50 }), async (requests) => {
-        await Promise.all(requests.map((request) => expectVerbatim(lb.worker, agent, request)));
-      }),
-      { numRuns: 10 },
-    );
-    agent.destroy();
-  });
 });
 
 describe("a backend that refuses what is too large", () => {
@@ -163,87 +148,3 @@ describe("a backend that refuses what is too large", () => {
     await expectUntroubled(lb);
   });
 });
-
-/** A request whose every byte has to arrive. */
-interface ValidRequest {
-  readonly method: string;
-  readonly path: string;
-  readonly headers: Record<string, string>;
-  readonly body: Buffer;
-}
-
-/** Any character of ISO 8859-1 from `first` on, but for DEL. */
-function latin1(first: number): fc.Arbitrary<string> {
-  return fc
-    .integer({ min: first, max: 0xff })
-    .filter((code) => code !== 0x7f)
-    .map((code) => String.fromCharCode(code));
-}
-
-const TOKEN = [..."!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"];
-/** What RFC 3986 allows in a path or query, and what else clients send as it is. */
-const PATH = [..."/?%:@!$&'()*+,;=-._~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ[]|"];
-const KNOWN =
-  `accept accept-encoding authorization cookie if-none-match if-modified-since origin range referer user-agent
-  x-client-ip x-aiostreams-user-ip cache-control`.split(/\s+/);
-
-const headerName = fc.oneof(
-  fc.string({ unit: fc.constantFrom(...TOKEN), minLength: 1, maxLength: 20 }).map((rest) => `x-t-${rest}`),
-  fc.constantFrom(...KNOWN),
-);
-/** The runtime leaves out a well-known header whose value is empty. */
-const headerValue = fc.string({ unit: latin1(0x20), maxLength: 60 }).filter((value) => /[^ \t]/.test(value));
-
-const validRequest: fc.Arbitrary<ValidRequest> = fc.record({
-  method: fc.constantFrom("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND", "REPORT"),
-  path: fc
-    .string({ unit: fc.constantFrom(...PATH), maxLength: 80 })
-    .map((rest) => `/${rest}`)
-    // `fetch` itself resolves dot segments, as browsers do (RFC 3986, section 6.2.2.3).
-    .filter((path) => !/\/\.{1,2}(\/|\?|$)/.test(path)),
-  headers: fc.dictionary(headerName, headerValue, { maxKeys: 6 }),
-  body: fc.uint8Array({ maxLength: 300 }).map((bytes) => Buffer.from(bytes)),
-});
-
-async function send(worker: Worker, agent: Agent, { method, path, headers, body }: ValidRequest) {
-  const hasBody = method !== "GET" && method !== "HEAD" && body.length > 0;
-  const request = httpRequest({
-    port: worker.port,
-    method,
-    path,
-    agent,
-    headers: {
-      Host: PRIMARY_DOMAIN,
-      "Test-Scheme": "https",
-      "CF-Connecting-IP": IP,
-      ...(hasBody && { "Content-Length": body.length }),
-      ...headers,
-    },
-  });
-  request.end(hasBody ? body : undefined);
-  const [response] = (await once(request, "response")) as [IncomingMessage];
-  const text = Buffer.concat(await response.toArray()).toString();
-  return { response, text, sent: hasBody ? body : Buffer.alloc(0) };
-}
-
-/** Headers that the Worker, the runtime or the connection sets; those of the last line only where the client does not. */
-const ADDED = new Set(
-  `host connection content-length transfer-encoding cf-connecting-ip
-  x-forwarded-for x-forwarded-host x-forwarded-proto x-real-ip
-  cache-control pragma`.split(/\s+/),
-);
-
-async function expectVerbatim(worker: Worker, agent: Agent, request: ValidRequest): Promise<void> {
-  const { response, text, sent } = await send(worker, agent, request);
-  expect(response.statusCode, text).toBe(200);
-  if (request.method === "HEAD") return;
-  const { headers, ...echo } = JSON.parse(text) as Echo;
-  expect(echo).toMatchObject({ method: request.method, url: request.path, sha256: sha256(sent) });
-  const arrived = Object.entries(headers).filter(([name]) => name in request.headers || !ADDED.has(name));
-  // White space around a value is no part of it (RFC 9110, section 5.5).
-  const expected = Object.entries(request.headers).map(([name, value]) => [
-    name,
-    value.replace(/^[ \t]+|[ \t]+$/g, ""),
-  ]);
-  expect(Object.fromEntries(arrived)).toEqual(Object.fromEntries(expected));
-}

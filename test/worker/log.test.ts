@@ -6,7 +6,7 @@ import type { LogLine, Worker } from "../support/worker.ts";
 const RAY = "8f3a5b2c1d4e6f70-PRG";
 const client = boundTo("cf", { headers: { "CF-Ray": RAY } });
 
-const lb = sharedLoadBalancer({ ...PATIENT, BACKEND_DOWN_TIME: 0 });
+const lb = sharedLoadBalancer(PATIENT);
 let worker: Worker;
 let start = 0;
 beforeEach(async () => {

