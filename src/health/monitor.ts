@@ -59,7 +59,7 @@ const READ_TIMEOUT_MS = 1_000;
 
 /** Begins the checks that are due now that a request passes, and reads what other isolates found. No user waits for either. */
 export function startDueChecks(invocation: Invocation, nowMs: number): void {
-  const { config, health, ctx } = invocation;
+  const { cacheUse, config, health, ctx } = invocation;
   const { backends } = config;
   const byAge: Backend[] = [];
   for (const backend of backends) {
@@ -71,8 +71,9 @@ export function startDueChecks(invocation: Invocation, nowMs: number): void {
   }
   const { readBeganMs, readEndedMs } = health;
   const isAnyDue = byAge.length > 0;
-  const isFresh = !config.shareHealth || nowMs - readEndedMs <= READ_IS_FRESH_MS;
-  if (isAnyDue && isFresh) ctx.waitUntil(checkByAge(byAge, invocation));
+  // A request whose own reading takes its time waits for it no more.
+  const isRead = !config.shareHealth || cacheUse.isBusy || nowMs - readEndedMs <= READ_IS_FRESH_MS;
+  if (isAnyDue && isRead) ctx.waitUntil(checkByAge(byAge, invocation));
   // While a reading is under way its own request makes the checks.
   else if (config.shareHealth && nowMs - readBeganMs > (isAnyDue ? READ_IS_FRESH_MS : READ_EVERY_MS)) {
     ctx.waitUntil(readShared(invocation).then(() => checkByAge(byAge, invocation)));
@@ -176,9 +177,10 @@ export function readWhenCold(invocation: Invocation, nowMs: number): Promise<unk
   return withTimeout(leftMs, reading);
 }
 
-/** Takes in what other isolates have found. */
+/** Takes in what other isolates have found; nothing while a cache operation of this invocation is under way. */
 async function readShared(invocation: Invocation): Promise<void> {
-  const { config, health } = invocation;
+  const { cacheUse, config, health } = invocation;
+  if (cacheUse.isBusy) return;
   const beganMs = Date.now();
   health.readBeganMs = beganMs;
   const entry = await withTimeout(
@@ -214,27 +216,26 @@ async function share(known: BackendHealth, invocation: Invocation): Promise<void
   if (isWorth()) await write(invocation);
 }
 
-/** Writes all that is known. What becomes known meanwhile is written afterwards. */
+/** Writes all that is known: at once, or as soon as the cache operation that is under way has ended. */
 async function write(invocation: Invocation): Promise<void> {
   const { cacheUse, config, health } = invocation;
-  cacheUse.isWriteDue = true;
-  while (cacheUse.isWriteDue && !cacheUse.isBusy) {
-    cacheUse.isWriteDue = false;
-    for (const { id } of config.backends) {
-      const known = healthOf(health, id);
-      known.sharedResult = known.result;
-    }
-    await useCache(invocation, () => writeEntry(config, health));
+  cacheUse.isWriteDue = cacheUse.isBusy;
+  if (cacheUse.isBusy) return;
+  for (const { id } of config.backends) {
+    const known = healthOf(health, id);
+    known.sharedResult = known.result;
   }
+  await useCache(invocation, () => writeEntry(config, health));
 }
 
-/** Carries a cache operation out, unless one is under way or no subrequest is left. */
+/** Carries a cache operation out, unless no subrequest is left. */
 async function useCache<T>(invocation: Invocation, operation: () => Promise<T>): Promise<T | undefined> {
-  const { cacheUse, subrequests } = invocation;
-  if (cacheUse.isBusy || !subrequests.tryReserve(1)) return undefined;
+  const { cacheUse, ctx, subrequests } = invocation;
+  if (!subrequests.tryReserve(1)) return undefined;
   cacheUse.isBusy = true;
   const result = await subrequests.withConnection(operation);
   cacheUse.isBusy = false;
+  if (cacheUse.isWriteDue) ctx.waitUntil(write(invocation));
   return result;
 }
 

@@ -148,6 +148,22 @@ describe("checks by age", () => {
   });
 });
 
+it.each([100, 400, 3_000])(
+  "a cache that takes %i ms to answer puts no check by age off, nor hides its result",
+  async (ms) => {
+    world.match = () => new Promise((resolve) => setTimeout(resolve, ms, undefined));
+    const config = configWith();
+    const invocation = world.invoke(config);
+    void readWhenCold(invocation, Date.now());
+    await world.pass(100);
+    world.visit(config, invocation);
+    await world.pass();
+    expect(world.asked).toBe("a100 b100 c100");
+    await world.pass(ms + 1_000);
+    expect(["a", "b", "c"].map((id) => world.shared(id))).toEqual(["good", "good", "good"]);
+  },
+);
+
 describe("before its first selection a cold isolate", () => {
   const isWaiting = (config = onRequest) => readWhenCold(world.invoke(config), Date.now()) !== undefined;
 
