@@ -73,7 +73,7 @@ describe("the session cookie is set", () => {
   const NOW_MS = 1_000_000;
 
   /** What may be known of a backend. */
-  type State = "down" | "down for 59.999 s" | "down for a minute" | "suspect" | "failing users";
+  type State = "checked" | "down" | "down for 59.999 s" | "down for a minute" | "suspect" | "failing users";
 
   const result = (kind: CheckResult["kind"], ageMs: number) => {
     return { kind, status: null, tookMs: 5, atMs: NOW_MS - ageMs };
@@ -84,6 +84,7 @@ describe("the session cookie is set", () => {
     for (const [id, state] of Object.entries(states)) {
       const known = healthOf(health, id);
       if (state === "suspect") beginCheck(known, NOW_MS - 1_000, 5_000);
+      else if (state === "checked") takeResult(known, result("good", 5), NOW_MS, 30_000);
       else if (state === "failing users") {
         takeResult(known, result("good", 5), NOW_MS, 30_000);
         eject(known, "consecutive failures", NOW_MS, NOW_MS, 30_000);
@@ -102,6 +103,7 @@ describe("the session cookie is set", () => {
     ["not by its own backend", "a", "a", {}, false],
     ["not by its own backend that is down", "a", "a", { a: "down" }, false],
     ["not while its backend is up: one failed request rebinds no client", "a", "b", {}, false],
+    ["not while its backend is up by a check of this minute", "a", "b", { a: "checked" }, false],
     ["not while its backend is suspect", "a", "b", { a: "suspect" }, false],
     ["when its backend is down", "a", "b", { a: "down" }, true],
     ["when its backend is down by a check of the last minute", "a", "b", { a: "down for 59.999 s" }, true],
