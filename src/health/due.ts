@@ -7,6 +7,18 @@ export interface CheckTimes {
   readonly probeAfterMs: number;
 }
 
+/** The longest time between two checks of a backend whose answer is waited for. */
+const LIFE_COUNTS_MAX_MS = 8_000;
+
+/**
+ * When an attempt that waits has its backend checked: after `PROBE_AFTER`, and again after each sign of life, when as much time
+ * has passed as lay between the attempt and that sign. So an answer that takes 50 s costs nine checks.
+ */
+export function checkDueMs(sentMs: number, lastLifeMs: number, probeAfterMs: number): number {
+  if (lastLifeMs < sentMs) return sentMs + probeAfterMs;
+  return lastLifeMs + Math.max(probeAfterMs, Math.min(lastLifeMs - sentMs, LIFE_COUNTS_MAX_MS));
+}
+
 /**
  * Whether a check is called for now that a request passes, by what has happened: one was requested, or was lost with its
  * invocation, or an attempt waits without a sign of life, even if its client has left.
@@ -21,7 +33,7 @@ export function isCheckWanted(
   if (known.isCheckRequested || isLost) return true;
   const [unansweredSinceMs] = known.traffic.unansweredMs;
   if (isStandby || known.ejection || unansweredSinceMs === undefined) return false;
-  return nowMs - Math.max(unansweredSinceMs, known.lastGoodMs) >= probeAfterMs;
+  return nowMs >= checkDueMs(unansweredSinceMs, known.lastGoodMs, probeAfterMs);
 }
 
 /** Whether the last result is too old now that a request passes. `jitter`, from 0 to 1, adds up to a tenth to each age. */

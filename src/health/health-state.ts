@@ -240,10 +240,18 @@ export function eject(
   return "ejected";
 }
 
-/** Adds the ejections that other isolates have seen. Those that are near one that is known are the same one. */
-export function mergeEjections(known: BackendHealth, ejectionsMs: readonly number[], nowMs: number): void {
+/**
+ * Adds the ejections that other isolates have seen. Those that are near one that is known are the same one, and so is one that
+ * was found here while the data centre knew of the outage, without a good check in between.
+ */
+export function mergeEjections(
+  known: BackendHealth,
+  { result, ejectionsMs }: { readonly result: CheckResult; readonly ejectionsMs: readonly number[] },
+  nowMs: number,
+): void {
   const isRecent = (ms: number) => nowMs - ms < EJECTIONS_COUNT_MS;
-  const all = known.ejectionsMs.filter(isRecent);
+  const wasKnown = result.kind !== "good" && ejectionsMs.length > 0 && known.lastGoodMs < result.atMs;
+  const all = known.ejectionsMs.filter((ms) => isRecent(ms) && !(wasKnown && ms > result.atMs));
   for (const atMs of ejectionsMs.filter(isRecent)) {
     if (!all.some((ms) => Math.abs(ms - atMs) <= CLOCK_SKEW_MAX_MS)) all.push(atMs);
   }

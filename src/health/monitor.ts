@@ -177,34 +177,35 @@ export function readWhenCold(invocation: Invocation, nowMs: number): Promise<unk
   return withTimeout(leftMs, reading);
 }
 
-/** Takes in what other isolates have found; nothing while a cache operation of this invocation is under way. */
+/** Reads and takes in what other isolates have found; not while a cache operation of this invocation is under way. */
 async function readShared(invocation: Invocation): Promise<void> {
   const { cacheUse, config, health } = invocation;
   if (cacheUse.isBusy) return;
   const beganMs = Date.now();
   health.readBeganMs = beganMs;
-  const entry = await withTimeout(
-    READ_TIMEOUT_MS,
-    useCache(invocation, () => readEntry(config)),
-  );
+  const reading = useCache(invocation, async () => takeShared(await readEntry(config), beganMs, invocation));
+  await withTimeout(READ_TIMEOUT_MS, reading);
+  health.readEndedMs = Date.now();
+  invocation.wake();
+}
+
+/** Takes in what a reading found that began at `beganMs`. */
+function takeShared(entry: Awaited<ReturnType<typeof readEntry>>, beganMs: number, invocation: Invocation): void {
+  const { cacheUse, config, health } = invocation;
   const nowMs = Date.now();
-  health.readEndedMs = nowMs;
-  let isOwnLost = false;
   for (const backend of config.backends) {
     const known = healthOf(health, backend.id);
     const shared = entry?.get(backend.id);
     known.sharedResult = shared?.result;
     if (shared) {
-      mergeEjections(known, shared.ejectionsMs, nowMs);
+      mergeEjections(known, shared, nowMs);
       emitChange(takeResult(known, shared.result, nowMs, config.downTimeMs, true), backend, invocation);
     }
     // Two isolates that write at the same moment overwrite each other: the cache has no compare-and-set.
     const own = known.isShared ? undefined : known.result;
     const isSettled = own !== undefined && own.atMs < beganMs - READ_TIMEOUT_MS;
-    isOwnLost ||= isSettled && isWorthSharing(own, shared?.result, config.healthCheckIntervalMs);
+    cacheUse.isWriteDue ||= isSettled && isWorthSharing(own, shared?.result, config.healthCheckIntervalMs);
   }
-  invocation.wake();
-  if (isOwnLost) await write(invocation);
 }
 
 /** Shares a new result, merged with what the others found last, where it says what they do not know. */
@@ -235,6 +236,7 @@ async function useCache<T>(invocation: Invocation, operation: () => Promise<T>):
   cacheUse.isBusy = true;
   const result = await subrequests.withConnection(operation);
   cacheUse.isBusy = false;
+  // It holds what has just been read, too.
   if (cacheUse.isWriteDue) ctx.waitUntil(write(invocation));
   return result;
 }

@@ -96,7 +96,8 @@ function parseResult(found: unknown, nowMs: number): CheckResult | undefined {
   const kind = RESULT_KINDS.find((known) => known === word);
   if (!kind || !isBetween(tookMs, 0, 60_000) || !isBetween(atMs, 0, nowMs + CLOCK_SKEW_MAX_MS)) return undefined;
   if (status !== null && !isBetween(status, 100, 999)) return undefined;
-  return { kind, status, tookMs, atMs };
+  // Else it would hide what is found here until the other clock's moment has come.
+  return { kind, status, tookMs, atMs: Math.min(atMs, nowMs) };
 }
 
 function parseTimes(found: unknown, nowMs: number): number[] {

@@ -17,6 +17,8 @@ export interface BackendView {
   /** One that works all the same counts as up. */
   readonly state: State;
   readonly worksAllTheSame: boolean;
+  /** Whether it is down for failures of users, by no check. */
+  readonly isOutlier: boolean;
   /** Whether users are served by it, whatever its check says. */
   readonly hasServedLately: boolean;
   /** Whether it fails users behind a good health route by answering nothing. */
@@ -24,7 +26,6 @@ export interface BackendView {
   /** The latest success of a user, or good check. */
   readonly lastLifeMs: number;
   readonly isCheckPending: boolean;
-  readonly checkBeganMs: number;
   /** Whether a check has gone unanswered for a second. */
   readonly isUnanswered: boolean;
   /** Whether its last check had no answer, or the one under way has had none for a second. */
@@ -50,11 +51,11 @@ export function viewOf(
   return {
     state: isAllTheSame ? "up" : state,
     worksAllTheSame: isAllTheSame,
+    isOutlier: known.ejection?.reason === "consecutive failures",
     hasServedLately: hasServedLately(known, nowMs),
     isHanging: isHanging(known, nowMs),
     lastLifeMs: Math.max(known.traffic.lastSuccessMs, known.lastGoodMs),
     isCheckPending: known.isCheckRequested || isCheckUnderWay(known, nowMs),
-    checkBeganMs: known.checkBeganMs,
     isUnanswered: isSilent,
     isKnownSilent: isSilent || known.result?.kind === "no answer",
     lastAsk: known.lastAsk,

@@ -26,6 +26,7 @@ interface Reservation {
 /** What the requests of an isolate hold of their bodies. */
 export interface HeldBodies {
   bytes: number;
+  /** In the order in which their leases end. */
   readonly reservations: Set<Reservation>;
 }
 
@@ -48,13 +49,13 @@ export class BodyHolder {
     const all = this.#all;
     const own = this.#own;
     const nowMs = Date.now();
-    if (all.bytes + bytes > HELD_BYTES_MAX) expireLeases(all, nowMs);
+    expireLeases(all, nowMs);
     if (all.bytes + bytes > HELD_BYTES_MAX) return false;
     own.bytes += bytes;
-    // Given up for lost after all: it counts again, with all that it holds.
-    all.bytes += all.reservations.has(own) ? bytes : own.bytes;
-    all.reservations.add(own);
     own.leaseUntilMs = nowMs + LEASE_MS;
+    // Given up for lost after all: it counts again, with all that it holds.
+    all.bytes += all.reservations.delete(own) ? bytes : own.bytes;
+    all.reservations.add(own);
     this.#renewal ??= setInterval(() => this.reserve(0), LEASE_MS / 3);
     return true;
   }
@@ -68,7 +69,7 @@ export class BodyHolder {
 
 function expireLeases(all: HeldBodies, nowMs: number): void {
   for (const reservation of all.reservations) {
-    if (reservation.leaseUntilMs > nowMs) continue;
+    if (reservation.leaseUntilMs > nowMs) return;
     all.reservations.delete(reservation);
     all.bytes -= reservation.bytes;
   }

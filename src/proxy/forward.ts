@@ -80,8 +80,8 @@ class Driver implements RequestState {
   readonly #context: RequestContext;
   readonly #responses = new Map<Attempt, Response>();
   readonly #aborts = new Map<Attempt, AbortController>();
-  /** The attempts whose fetches wait for headers, given-up ones included until they settle. */
-  readonly #unsettled = new Set<Attempt>();
+  /** The attempts whose fetches wait for headers, given-up ones included, until these settle. */
+  readonly #unsettled = new Map<Attempt, Promise<void>>();
   #isFinished = false;
   #hasClientLeft = false;
   readonly #upload: Upload | undefined;
@@ -167,35 +167,36 @@ class Driver implements RequestState {
     if (abort) this.#aborts.set(attempt, abort);
     if (this.#upload) this.#upload.onBrokenOff = () => this.#abort(attempt);
     this.attempts.push(attempt);
-    this.#unsettled.add(attempt);
-    this.#context.subrequests.attempts = this.#unsettled.size;
     countAttempt(counters, backend.id, nowMs);
     recordAttempt(healthOf(health, backend.id), nowMs);
-    send(this.#context, backend, abort?.signal).then(
+    const settling = send(this.#context, backend, abort?.signal).then(
       (response) => this.#settle(attempt, response),
       () => this.#settle(attempt, undefined),
     );
+    this.#unsettled.set(attempt, settling);
+    this.#context.subrequests.attempts = this.#unsettled.size;
   }
 
   /** The headers of an attempt have come, or it broke. */
   #settle(attempt: Attempt, response: Response | undefined): void {
     this.#release(attempt);
-    if (attempt.outcome || this.#isFinished) {
-      if (response) discard(response);
-      return void this.#context.wake();
-    }
-    const { backend, sentMs } = attempt;
+    const atMs = Date.now();
+    const { backend, sentMs, outcome: given } = attempt;
     const known = healthOf(this.#context.health, backend.id);
-    recordEnd(known, sentMs);
-    if (!response && this.#upload?.isBrokenOff) {
+    if (!given) recordEnd(known, sentMs);
+    const outcome: Outcome = response
+      ? outcomeOf(response, backend, this.#context, atMs, known.ejection !== undefined)
+      : { kind: "failed", atMs, reason: "network error", isRelayable: false };
+    if (given || this.#isFinished) {
+      if (!response) return;
+      // Too late for its client, but no backend that hangs answers so.
+      if (!given && outcome.kind === "success" && !isFromCache(response)) this.#recordLife(backend, response, atMs);
+      discard(response);
+    } else if (!response && this.#upload?.isBrokenOff) {
       // The client has broken its upload off: that is no fault of the backend.
       this.#hasClientLeft = true;
     } else {
-      const atMs = Date.now();
       if (response) this.#responses.set(attempt, response);
-      const outcome: Outcome = response
-        ? outcomeOf(response, backend, this.#context, atMs, known.ejection !== undefined)
-        : { kind: "failed", atMs, reason: "network error", isRelayable: false };
       if (outcome.kind === "failed") this.#recordFailure(attempt, outcome);
       else attempt.outcome = outcome;
     }
@@ -267,12 +268,16 @@ class Driver implements RequestState {
   }
 
   #recordSuccess(winner: Attempt, response: Response, nowMs: number): void {
-    const { counters, health } = this.#context;
+    const { counters } = this.#context;
     const { backend } = winner;
     const { status } = response;
     if (status === 101) counters.webSockets++;
     for (const attempt of this.attempts) if (attempt.backend !== backend) this.#recordOutdone(attempt, status, nowMs);
-    const known = healthOf(health, backend.id);
+    this.#recordLife(backend, response, nowMs);
+  }
+
+  #recordLife(backend: Backend, response: Response, nowMs: number): void {
+    const known = healthOf(this.#context.health, backend.id);
     // Asked only where it matters: a backend that is up and not being checked needs no proof.
     const isDoubted = known.ejection !== undefined || isCheckUnderWay(known, nowMs);
     const hasProof = !isDoubted || isProof(response);
@@ -281,7 +286,7 @@ class Driver implements RequestState {
 
   /** Another backend has served the request that this attempt failed, or is silent about. */
   #recordOutdone(attempt: Attempt, status: number, nowMs: number): void {
-    const { config, counters, health } = this.#context;
+    const { config, counters, ctx, health } = this.#context;
     const { backend, outcome } = attempt;
     const known = healthOf(health, backend.id);
     if (!outcome) {
@@ -291,6 +296,8 @@ class Driver implements RequestState {
       recordFailure(known, nowMs);
       // What the check decides is left to it; of a backend that hangs behind good checks it decides nothing.
       if (!isHanging(known, nowMs)) return;
+      // It may be slow, and nothing but its answer can tell: without this the runtime cancels it with the request.
+      ctx.waitUntil(this.#unsettled.get(attempt) ?? Promise.resolve());
     }
     // A 4xx finds fault with the request, and another backend may well put that as a 500.
     if (outcome?.kind === "success" || outcome?.kind === "doubtful" || status >= 400) return;

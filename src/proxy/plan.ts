@@ -1,4 +1,5 @@
 import type { Backend } from "../config.ts";
+import { checkDueMs } from "../health/due.ts";
 import type { BackendView } from "../health/view.ts";
 import { bestCandidate, inClientOrder } from "../selection/candidates.ts";
 import { isHonest } from "./outcome.ts";
@@ -31,9 +32,6 @@ const VOUCHED_BEFORE_MS = 100;
 
 /** A backend that was vouched for to a client is believed by it for so long: a playback is HEAD, GET and GET. */
 const VOUCHED_MS = 1_000;
-
-/** The longest time between two checks of a backend whose answer is waited for. */
-const LIFE_COUNTS_MAX_MS = 8_000;
 
 /** How long a last resort waits for its checks. */
 const LAST_RESORT_MS = 1_000;
@@ -80,10 +78,12 @@ export function plan(state: RequestState, viewOf: ViewOf, nowMs: number): Plan {
     if (isBounded && nowMs >= deadlineMs) return { do: "fail", attempt, reason: "timeout" };
     if (isBounded) untilMs = Math.min(untilMs, deadlineMs);
 
-    const dueMs = checkDueMs(attempt, view, state);
+    const dueMs = checkDueMs(attempt.sentMs, view.lastLifeMs, state.config.probeAfterMs);
+    // One that was lost with its invocation has no end.
+    const isChecked = view.lastAsk !== undefined && view.lastAsk.endedMs >= dueMs;
     if (nowMs < dueMs) untilMs = Math.min(untilMs, dueMs);
     else if (view.isCheckPending) isPolled = true;
-    else if (view.checkBeganMs < dueMs && !isDown(view, state) && state.canCheck) {
+    else if (!isChecked && !isDown(view, state) && state.canCheck) {
       return { do: "check", backends: [attempt.backend], isLastResort: false };
     }
     if (!isSilent(attempt, view, state, viewOf, nowMs)) isWaiting = true;
@@ -130,24 +130,19 @@ function planDoubt(attempt: Attempt, answeredMs: number, state: RequestState, vi
 }
 
 /**
- * When an attempt that waits has its backend checked: after `PROBE_AFTER`, and again after each sign of life, when as much time
- * has passed as lay between the attempt and that sign. So an answer that takes 50 s costs nine checks.
- */
-function checkDueMs({ sentMs }: Attempt, { lastLifeMs }: BackendView, { config }: RequestState): number {
-  if (lastLifeMs < sentMs) return sentMs + config.probeAfterMs;
-  return lastLifeMs + Math.max(config.probeAfterMs, Math.min(lastLifeMs - sentMs, LIFE_COUNTS_MAX_MS));
-}
-
-/**
  * Whether an attempt that waits is relied on no more, so that another backend is asked beside it. Silence alone proves nothing,
  * since an honest answer may take a minute; silence of its check does, and so does a backend that hangs behind good checks.
  */
 function isSilent(attempt: Attempt, view: BackendView, state: RequestState, viewOf: ViewOf, nowMs: number): boolean {
   const { allowed, attempts, config, lastResortMs } = state;
   const isQuiet = nowMs - attempt.sentMs >= config.probeAfterMs;
-  if (isDown(view, state)) return isQuiet || lastResortMs === undefined || attempt.sentMs < lastResortMs;
+  // By no check: that is no more than a suspicion.
+  const isSuspected = view.isOutlier && !allowed.hedgeOnSuspicion;
+  if (isDown(view, state) && !isSuspected) {
+    return isQuiet || lastResortMs === undefined || attempt.sentMs < lastResortMs;
+  }
   if (!allowed.hedgeOnSuspicion || !isQuiet) return false;
-  if (view.isUnanswered && nowMs >= checkDueMs(attempt, view, state)) return true;
+  if (view.isUnanswered && nowMs >= checkDueMs(attempt.sentMs, view.lastLifeMs, config.probeAfterMs)) return true;
   // Once a request: if all hang, they are slow, and the work of one of them is to be waited for.
   return attempts.find(({ backend, outcome }) => !outcome && viewOf(backend).isHanging) === attempt;
 }
@@ -179,7 +174,8 @@ function planCandidate(state: RequestState, viewOf: ViewOf, nowMs: number, isPat
 
 /**
  * What to do when none is left that is up: those that are down are checked side by side, since what is known of them may be
- * out of date. When none is good they are tried blindly: the health route may be what is wrong. An honest failure is relayed.
+ * out of date, also of those whose answer is still waited for. When none is good they are tried blindly: the health route may be
+ * what is wrong. An honest failure is relayed.
  */
 function planLastResort(
   state: RequestState,
@@ -189,27 +185,29 @@ function planLastResort(
   wait: Plan,
 ): Plan | undefined {
   const { attempts, client, lastResortMs } = state;
-  if (!mayRepeat(state) || !areRetriesLeft(state)) return undefined;
-  const unasked = unaskedOf(state);
+  const unasked = mayRepeat(state) && areRetriesLeft(state) ? unaskedOf(state) : [];
   const isLast = (backend: Backend) => Number(viewOf(backend).isKnownSilent);
   const down = inClientOrder(unasked, client)
     .filter((backend) => viewOf(backend).state === "down")
     .sort((a, b) => isLast(a) - isLast(b));
-  if (down.length === 0) return undefined;
-  if (lastResortMs === undefined) return { do: "check", backends: down, isLastResort: true };
+  const open = attempts.flatMap(({ backend, outcome }) => (!outcome && isDown(viewOf(backend), state) ? backend : []));
+  const isOpenHope = fallback?.isPatient === true && open.length > 0;
+  if (down.length === 0 && !isOpenHope) return undefined;
+  if (lastResortMs === undefined) return { do: "check", backends: [...down, ...open], isLastResort: true };
 
-  const isOver = nowMs >= lastResortMs + LAST_RESORT_MS || !unasked.some((backend) => viewOf(backend).isCheckPending);
+  const isLate = nowMs >= lastResortMs + LAST_RESORT_MS;
+  const isPending = (backend: Backend) => viewOf(backend).isCheckPending;
+  const isOver = isLate || !unasked.some(isPending);
   // What a backend that is up has failed, or what could be relayed, is not worth a wait for one that is known to be silent.
   const hasUpFailed = attempts.some(({ backend, outcome }) => {
     return outcome?.kind === "failed" && viewOf(backend).state === "up";
   });
   const blind = down.find((backend) => {
-    const { isKnownSilent, isCheckPending } = viewOf(backend);
-    return !(hasUpFailed || fallback) || !(isKnownSilent || (isOver && isCheckPending));
+    return !(hasUpFailed || fallback) || !(viewOf(backend).isKnownSilent || (isOver && isPending(backend)));
   });
   const isBlindNow = fallback ? fallback.isPatient && isOver : isOver || unasked.length === 1;
   if (blind && isBlindNow) return planAsk(blind, state, viewOf, wait);
-  if (isOver) return undefined;
+  if (isOver && !(isOpenHope && !isLate && open.some(isPending))) return undefined;
   return { do: "wait", untilMs: lastResortMs + LAST_RESORT_MS, isPolled: true };
 }
 

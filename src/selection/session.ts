@@ -64,6 +64,6 @@ export function shouldSetCookie(
   if (isAvailable(stickyBackend, backends, health, nowMs)) return false;
   if (isStandby(stickyBackend, backends, health, nowMs)) return true;
   const { ejection, result } = healthOf(health, stickyBackend.id);
-  const isByCheck = ejection?.reason !== "consecutive failures";
-  return isByCheck && result !== undefined && nowMs - result.atMs < CHECK_MOVES_SESSION_MS;
+  if (!result || result.kind === "good" || ejection?.reason === "consecutive failures") return false;
+  return nowMs - result.atMs < CHECK_MOVES_SESSION_MS;
 }

@@ -18,6 +18,9 @@ describe("a check is wanted, whatever its age,", () => {
     ["not once a success followed it", "sent@0 served@500", 1_000, false],
     ["PROBE_AFTER after the good check that followed it", "sent@0 good@500", 1_500, true],
     ["not before that", "sent@0 good@500", 1_499, false],
+    ["once more when twice the time has passed", "sent@0 good@3000", 6_000, true],
+    ["not before twice the time", "sent@0 good@3000", 5_999, false],
+    ["and after eight seconds at most", "sent@0 good@20000", 28_000, true],
     ["not of one that is down, for an attempt that waits", "silent@0 sent@0", 1_000, false],
   ])("%s", (_, history, nowMs, isWanted) => {
     expect(isCheckWanted(backendAfter(history), nowMs, TIMES, false)).toBe(isWanted);

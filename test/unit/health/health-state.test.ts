@@ -147,7 +147,20 @@ describe("a result", () => {
   });
 });
 
+/** What another isolate shares: ejections, and its last result. */
+const entryWith = (ejectionsMs: readonly number[], result = found("good", 0)) => ({ result, ejectionsMs });
+
 describe("ejections of other isolates", () => {
+  it.each([
+    ["without a good check in between", "good@90000 bad@108000", "bad status", [100_000]],
+    ["not after a good check", "bad@101000 good@105000 bad@108000", "bad status", [101_000, 108_000]],
+    ["not after another isolate's good check", "good@90000 bad@108000", "good", [100_000, 108_000]],
+  ] as const)("are of the outage that was found here later: %s", (_, history, kind, ejectionsMs) => {
+    const known = backendAfter(history);
+    mergeEjections(known, entryWith([100_000], found(kind, 101_000)), 109_000);
+    expect(known.ejectionsMs).toEqual(ejectionsMs);
+  });
+
   it.each([
     [105_000, [100_000]],
     [95_000, [100_000]],
@@ -155,13 +168,13 @@ describe("ejections of other isolates", () => {
     [94_999, [94_999, 100_000]],
   ])("are the one that is known at 100 s when they are within 5 s of it: %i", (atMs, ejectionsMs) => {
     const known = backendAfter("bad@100000");
-    mergeEjections(known, [atMs], 200_000);
+    mergeEjections(known, entryWith([atMs]), 200_000);
     expect(known.ejectionsMs).toEqual(ejectionsMs);
   });
 
   it("count for ten minutes, towards the term of the next one", () => {
     const known = backendAfter();
-    mergeEjections(known, [0, 1_000, 50_000], 600_000);
+    mergeEjections(known, entryWith([0, 1_000, 50_000]), 600_000);
     expect(known.ejectionsMs).toEqual([1_000, 50_000]);
     take(known, "no answer", 600_000);
     expect(known.ejection?.untilMs).toBe(600_000 + 2 * DOWN_TIME_MS);
@@ -173,7 +186,7 @@ describe("ejections of other isolates", () => {
     ["the isolate's own good check", 79_999, false, undefined],
   ])("keep a backend down until the term ends: %s", (_, atMs, isShared, change) => {
     const known = backendAfter();
-    mergeEjections(known, [0, 50_000], 60_000);
+    mergeEjections(known, entryWith([0, 50_000]), 60_000);
     expect([take(known, "good", atMs, isShared), known.ejection?.reason]).toEqual([
       change,
       change && "repeated ejections",
@@ -183,7 +196,7 @@ describe("ejections of other isolates", () => {
 
   it("come with the bad result that began them: an ejection counts once, with its own term", () => {
     const known = backendAfter();
-    mergeEjections(known, [100_000], 101_000);
+    mergeEjections(known, entryWith([100_000]), 101_000);
     take(known, "no answer", 100_000, true);
     expect([known.ejectionsMs, known.ejection?.untilMs]).toEqual([[100_000], 100_000]);
   });
@@ -220,7 +233,7 @@ describe("the order of merging does not matter", () => {
     fc.assert(
       fc.property(seen, (all) => {
         const known = backendAfter();
-        for (const { outage, skewMs } of all) mergeEjections(known, [outage * 60_000 + skewMs], 500_000);
+        for (const { outage, skewMs } of all) mergeEjections(known, entryWith([outage * 60_000 + skewMs]), 500_000);
         expect(known.ejectionsMs).toHaveLength(new Set(all.map(({ outage }) => outage)).size);
         expect(known.ejectionsMs).toEqual(known.ejectionsMs.toSorted((a, b) => a - b));
       }),

@@ -18,7 +18,11 @@ const config = configWith({ BACKEND___PROTO__: "proto.example.net", HEALTH_CHECK
 
 const health = newHealth(0, 0);
 takeResult(healthOf(health, "a"), found("good", NOW_MS - 5, 3), NOW_MS, DOWN_TIME_MS);
-mergeEjections(healthOf(health, "a"), [NOW_MS - 90_000, NOW_MS - 60_000], NOW_MS);
+mergeEjections(
+  healthOf(health, "a"),
+  { result: found("good", 0), ejectionsMs: [NOW_MS - 90_000, NOW_MS - 60_000] },
+  NOW_MS,
+);
 takeResult(healthOf(health, "b"), found("no answer", NOW_MS, 3_000), NOW_MS, DOWN_TIME_MS);
 take(healthOf(health, "gone"), "good", NOW_MS);
 
@@ -88,9 +92,10 @@ describe("an entry may hold anything:", () => {
     }
   });
 
-  it("a clock that is 5 s ahead is believed", () => {
-    const ahead = { result: { ...found("good", NOW_MS + 5_000, 60_000), status: 999 }, ejectionsMs: [NOW_MS + 5_000] };
-    expect(parsed({ a: ahead }).get("a")).toEqual(ahead);
+  it("a clock that is 5 s ahead is believed, but of the moment itself", () => {
+    const result = { ...found("good", NOW_MS, 60_000), status: 999 };
+    const entry = { result: { ...result, atMs: NOW_MS + 5_000 }, ejectionsMs: [NOW_MS + 5_000] };
+    expect(parsed({ a: entry }).get("a")).toEqual({ ...entry, result });
   });
 
   it.each([

@@ -64,6 +64,14 @@ describe("a backend works all the same while none is up", () => {
 
 describe("a view", () => {
   it.each([
+    ["consecutive failures", "good@80000 outlier@90000", true],
+    ["a check", "bad@90000", false],
+    ["nothing", "good@90000", false],
+  ])("says whether a backend is down for failures of users: %s", (_, history, isOutlier) => {
+    expect(viewOf(A, [A], given(history), "x", NOW_MS).isOutlier).toBe(isOutlier);
+  });
+
+  it.each([
     ["the last success", "good@90000 served@95000", 95_000],
     ["the last good check", "served@80000 good@90000", 90_000],
     ["no bad check", "served@80000 bad@90000", 80_000],
@@ -84,12 +92,12 @@ describe("a view", () => {
     expect(view).toMatchObject({ isUnanswered, isKnownSilent, isCheckPending });
   });
 
-  it("says whether it hangs, when its check began, what its last ask gave, and when one vouched for the client", () => {
-    const health = given("served@50000 sent@60000 sent@61000 check@98900");
+  it("says whether it hangs, what its last ask gave, and when one vouched for the client", () => {
+    const health = given("served@50000 sent@60000 sent@61000");
     const lastAsk = { beganMs: 98_900, endedMs: 99_000, isGood: true };
     healthOf(health, "a").lastAsk = lastAsk;
     recordVouch(healthOf(health, "a"), "x", 99_500);
-    const expected = { isHanging: true, checkBeganMs: 98_900, lastAsk, vouchedMs: 99_500 };
+    const expected = { isHanging: true, lastAsk, vouchedMs: 99_500 };
     expect(viewOf(A, [A], health, "x", NOW_MS)).toMatchObject(expected);
   });
 });

@@ -27,11 +27,11 @@ export type Sent = Omit<Attempt, "backend"> & { readonly id: string };
 const UP: BackendView = {
   state: "up",
   worksAllTheSame: false,
+  isOutlier: false,
   hasServedLately: false,
   isHanging: false,
   lastLifeMs: NEVER,
   isCheckPending: false,
-  checkBeganMs: NEVER,
   isUnanswered: false,
   isKnownSilent: false,
   lastAsk: undefined,

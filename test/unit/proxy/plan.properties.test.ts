@@ -35,11 +35,11 @@ const outcome: fc.Arbitrary<Outcome> = fc.oneof(
 const view: fc.Arbitrary<BackendView> = fc.record({
   state: fc.constantFrom("up" as const, "suspect" as const, "down" as const),
   worksAllTheSame: fc.boolean(),
+  isOutlier: fc.boolean(),
   hasServedLately: fc.boolean(),
   isHanging: fc.boolean(),
   lastLifeMs: moment,
   isCheckPending: fc.boolean(),
-  checkBeganMs: moment,
   isUnanswered: fc.boolean(),
   isKnownSilent: fc.boolean(),
   lastAsk: fc.option(fc.record({ beganMs: ms, endedMs: ms, isGood: fc.boolean() }), { nil: undefined }),
@@ -124,7 +124,9 @@ it("does not wait while one that is up is unasked, all that is open is silent an
       const lastAsk = some.views?.[id]?.lastAsk;
       // One that last resort has found good is no more silent than one that is up.
       const isGood = some.lastResortMs !== undefined && lastAsk?.isGood && lastAsk.endedMs >= some.lastResortMs;
-      return stateOf(some, id) === "down" && !isGood && NOW_MS - sentMs >= 1_000;
+      // One that is down by no check is no more than suspected.
+      const isSuspected = some.views?.[id]?.isOutlier && !some.allowed?.hedgeOnSuspicion;
+      return stateOf(some, id) === "down" && !isGood && !isSuspected && NOW_MS - sentMs >= 1_000;
     });
     // In a last resort the client's own order holds for a second.
     const isOrdered = some.lastResortMs !== undefined && NOW_MS - some.lastResortMs < 1_000;

@@ -267,3 +267,21 @@ it("a shared entry that names one ejection 20 times takes no good backend and no
   const { backend, cookie } = await (await world.isolate()).ask("/x", { cookie: "a" });
   expect({ backend, cookie }).toEqual({ backend: "a", cookie: undefined });
 });
+
+it("no session moves in a term whose last check is good, however long ago it was bad", async () => {
+  const world = simulate({ a: works(), b: works(), c: works() });
+  const isolate = await world.isolate();
+  for (const rounds of [4, 8, 12, 7]) {
+    world.set("a", always(status(503)));
+    await isolate.ask("/x", { cookie: "a" });
+    await world.pass(1_000);
+    world.set("a", works());
+    for (let i = 0; i < rounds; i++) {
+      await world.pass(10_000);
+      await isolate.ask("/x", { cookie: "b" });
+    }
+  }
+  expect([world.events("ejected").length, world.events("recovered").length]).toEqual([4, 3]);
+  const { backend, cookie } = await isolate.ask("/x", { cookie: "a" });
+  expect([backend === "a", cookie]).toEqual([false, undefined]);
+});

@@ -187,3 +187,98 @@ describe("a cold isolate", () => {
     expect(world.askedOf("a")).toBe(1);
   });
 });
+
+describe("a backend that hangs", () => {
+  it("is none that answers late: one request that never ends takes it from no household", async () => {
+    const app = (ms: number) => split((asked) => (asked.path === "/film" ? frozen : works(ms))(asked), works());
+    for (const household of ["192.0.2.1", "203.0.113.9"]) {
+      const world = simulate({ a: app(3_000), b: app(1_500), c: app(1_500) });
+      const isolate = await world.isolate();
+      await isolate.ask("/x", { cookie: "a" });
+      void isolate.send("/film", { cookie: "a", ip: household });
+      await world.pass(12_000);
+      const served: unknown[] = [];
+      for (let i = 0; i < 20; i++) {
+        served.push((await isolate.ask("/x", { cookie: "a" })).backend);
+        await world.pass(3_000);
+      }
+      // The first one cannot know.
+      expect([served.slice(1).join(""), world.events("ejected")]).toEqual(["a".repeat(19), []]);
+    }
+  });
+
+  it("is none whose hedge lost and was cut: it is not checked again and again", async () => {
+    const a = split(works(2_500), changing(frozen, 3_000, works()));
+    const world = simulate({ a, b: split(works(3_000), works()), c: works() });
+    const isolate = await world.isolate();
+    await isolate.ask("/x", { ip: world.ipOf("ab") });
+    for (const id of ["a", "b"]) world.set(id, works());
+    await world.pass(5_000);
+    const before = world.checksOf("b");
+    for (let i = 0; i < 60; i++) {
+      await isolate.ask("/x", { cookie: "c" });
+      await world.pass(1_000);
+    }
+    expect(world.checksOf("b") - before).toBeLessThanOrEqual(3);
+  });
+});
+
+it("a slow POST of a bystander is carried out once, whatever bad requests of five clients eject its backend", async () => {
+  const app = (code: number): Behaviour =>
+    split(
+      (asked) => (asked.path === "/bad" ? always(status(code)) : works(asked.method === "POST" ? 30_000 : 5))(asked),
+      works(),
+    );
+  const world = simulate({ a: app(500), b: app(200), c: app(200) });
+  const isolate = await world.isolate();
+  await isolate.ask("/x", { cookie: "a" });
+  const post = isolate.send("/x", { cookie: "a", method: "POST", body: "1" });
+  for (let i = 0; i < 6; i++) {
+    await isolate.ask("/bad", { cookie: "a", ip: `203.0.113.${i}` });
+    await world.pass(2_200);
+  }
+  await world.until(post);
+  expect(world.events("ejected")).toHaveLength(1);
+  const posts = world.asked.filter(({ method }) => method === "POST");
+  expect(posts.map(({ backend }) => backend)).toEqual(["a"]);
+});
+
+it("a POST leaves a frozen backend after its check, whatever clock of another isolate wrote the entry", async () => {
+  const world = simulate({ a: works(), b: works(), c: works() });
+  const isolate = await world.isolate();
+  await isolate.ask("/x", { cookie: "b" });
+  await world.pass(10_000);
+  world.share("a", { atMs: Date.now() + 4_000 });
+  await isolate.ask("/x", { cookie: "b" });
+  world.set("a", frozen);
+  const { status: code, tookMs } = await isolate.ask("/x", { cookie: "a", method: "POST", body: "1" });
+  expect([code, tookMs]).toEqual([200, expect.closeTo(4_000, -2)]);
+});
+
+it.each([
+  ["slow", 300],
+  ["hanging", 1e9],
+])("a frozen backend costs a viewer of a cold isolate a second though the cache is %s", async (_, delayMs) => {
+  const world = simulate({ a: frozen, b: works(), c: works() });
+  world.cacheDelayMs = delayMs;
+  const { tookMs } = await (await world.isolate()).ask("/x", { cookie: "a" });
+  expect(tookMs).toBeLessThan(1_200);
+});
+
+it("one outage that several isolates find is one ejection", async () => {
+  const world = simulate({ a: works(), b: works(), c: works() });
+  world.cacheDelayMs = 10;
+  const isolates = [];
+  for (let i = 0; i < 5; i++) isolates.push(await world.isolate());
+  for (const isolate of isolates) await isolate.ask("/x", { cookie: "a" });
+  await world.pass(3_000);
+  world.set("a", refuses);
+  const counts: number[] = [];
+  for (const isolate of isolates) {
+    await isolate.ask("/x", { cookie: "a" });
+    await world.pass(5_500);
+    const [entry = "{}"] = [...(world.cache?.values() ?? [])];
+    counts.push(JSON.parse(entry).a.ejectionsMs.length);
+  }
+  expect(counts).toEqual([1, 1, 1, 1, 1]);
+});

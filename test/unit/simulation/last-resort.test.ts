@@ -1,5 +1,16 @@
 import { describe, expect, it } from "vitest";
-import { always, type Behaviour, changing, frozen, simulate, simulated, split, status, works } from "./simulation.ts";
+import {
+  always,
+  type Behaviour,
+  changing,
+  frozen,
+  refuses,
+  simulate,
+  simulated,
+  split,
+  status,
+  works,
+} from "./simulation.ts";
 
 simulated();
 
@@ -56,4 +67,41 @@ it("last resort waits for no backend that freezes after its good check", async (
   for (const id of ["b", "c"]) world.set(id, always(status(502)));
   const { status: code, tookMs } = await isolate.ask("/x", { cookie: "b" });
   expect({ code, isSoon: tookMs < 5_000 }).toEqual({ code: 502, isSoon: true });
+});
+
+describe("a fallback is not relayed while the only backend that works", () => {
+  async function withSlowB() {
+    const world = simulate({ a: always(status(503)), b: works() });
+    const isolate = await world.isolate();
+    await isolate.ask("/x", { cookie: "b" });
+    await world.pass(10_000);
+    return { world, isolate };
+  }
+
+  it("takes its time, and its health route fails for half a second", async () => {
+    const { world, isolate } = await withSlowB();
+    const health = changing(changing(works(), 10_500, always(status(503))), 11_500, works());
+    world.set("b", split(works(3_000), health));
+    expect(await isolate.ask("/x", { cookie: "b" })).toMatchObject({ status: 200, backend: "b" });
+  });
+
+  it("takes its time, and another isolate says that it is down", async () => {
+    const { world, isolate } = await withSlowB();
+    world.set("b", split(works(3_000), works()));
+    world.share("b", { kind: "network error", status: null, atMs: Date.now() - 3 });
+    expect(await isolate.ask("/x", { cookie: "b" })).toMatchObject({ status: 200, backend: "b" });
+  });
+
+  it("has been asked blindly, and is quiet for longer than a short PROBE_AFTER", async () => {
+    const world = simulate({ a: works(), b: works() }, { PROBE_AFTER: 50 });
+    const isolate = await world.isolate();
+    await isolate.ask("/x", { cookie: "b" });
+    await world.pass(26_000);
+    world.set("a", refuses);
+    await isolate.ask("/x", { cookie: "a" });
+    await world.pass(5_000);
+    world.set("a", works(100));
+    world.set("b", split(always(status(503), 400), always(status(503), 50)));
+    expect(await isolate.ask("/x", { cookie: "b" })).toMatchObject({ status: 200, backend: "a" });
+  });
 });
