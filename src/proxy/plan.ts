@@ -83,7 +83,7 @@ export function plan(state: RequestState, viewOf: ViewOf, nowMs: number): Plan {
     const isChecked = view.lastAsk !== undefined && view.lastAsk.endedMs >= dueMs;
     if (nowMs < dueMs) untilMs = Math.min(untilMs, dueMs);
     else if (view.isCheckPending) isPolled = true;
-    else if (!isChecked && !isDown(view, state) && state.canCheck) {
+    else if (!isChecked && (view.isOutlier || !isDown(view, state)) && state.canCheck) {
       return { do: "check", backends: [attempt.backend], isLastResort: false };
     }
     if (!isSilent(attempt, view, state, viewOf, nowMs)) isWaiting = true;

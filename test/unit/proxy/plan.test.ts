@@ -164,6 +164,8 @@ const RULES: Readonly<Record<string, readonly Row[]>> = {
       [open("a")], { a: down }, { 1: "ask b" }, { allowed: cautious }],
     ["one that is down by no check is waited for, where that is no more than a suspicion",
       [open("a")], { a: { ...down, isOutlier: true } }, { 500: "wait 1000" }, { allowed: cautious }],
+    ["one that is down by no check is checked, like one that is up",
+      [open("a")], { a: { ...down, isOutlier: true } }, { 1000: "check a" }, { allowed: cautious }],
     ["one that is down by no check is hedged at once otherwise",
       [open("a")], { a: { ...down, isOutlier: true } }, { 1: "ask b" }],
     ["a backend that is down is not checked again",
