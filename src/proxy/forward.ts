@@ -180,27 +180,35 @@ class Driver implements RequestState {
   /** The headers of an attempt have come, or it broke. */
   #settle(attempt: Attempt, response: Response | undefined): void {
     this.#release(attempt);
-    const atMs = Date.now();
-    const { backend, sentMs, outcome: given } = attempt;
+    if (!attempt.outcome) this.#take(attempt, response);
+    else if (response) discard(response);
+    this.#context.wake();
+  }
+
+  /** Takes in what came of an attempt that was not given up. */
+  #take(attempt: Attempt, response: Response | undefined): void {
+    const { backend, sentMs } = attempt;
     const known = healthOf(this.#context.health, backend.id);
-    if (!given) recordEnd(known, sentMs);
+    recordEnd(known, sentMs);
+    if (!response && this.#upload?.isBrokenOff) {
+      // The client has broken its upload off: that is no fault of the backend.
+      this.#hasClientLeft = true;
+      return;
+    }
+    const atMs = Date.now();
     const outcome: Outcome = response
       ? outcomeOf(response, backend, this.#context, atMs, known.ejection !== undefined)
       : { kind: "failed", atMs, reason: "network error", isRelayable: false };
-    if (given || this.#isFinished) {
+    if (this.#isFinished) {
       if (!response) return;
       // Too late for its client, but no backend that hangs answers so.
-      if (!given && outcome.kind === "success" && !isFromCache(response)) this.#recordLife(backend, response, atMs);
+      if (outcome.kind === "success" && !isFromCache(response)) this.#recordLife(backend, response, atMs);
       discard(response);
-    } else if (!response && this.#upload?.isBrokenOff) {
-      // The client has broken its upload off: that is no fault of the backend.
-      this.#hasClientLeft = true;
-    } else {
-      if (response) this.#responses.set(attempt, response);
-      if (outcome.kind === "failed") this.#recordFailure(attempt, outcome);
-      else attempt.outcome = outcome;
+      return;
     }
-    this.#context.wake();
+    if (response) this.#responses.set(attempt, response);
+    if (outcome.kind === "failed") this.#recordFailure(attempt, outcome);
+    else attempt.outcome = outcome;
   }
 
   #fail(attempt: Attempt, reason: FailureReason, nowMs: number): void {
@@ -297,7 +305,8 @@ class Driver implements RequestState {
       // What the check decides is left to it; of a backend that hangs behind good checks it decides nothing.
       if (!isHanging(known, nowMs)) return;
       // It may be slow, and nothing but its answer can tell: without this the runtime cancels it with the request.
-      ctx.waitUntil(this.#unsettled.get(attempt) ?? Promise.resolve());
+      const settling = this.#unsettled.get(attempt);
+      if (settling) ctx.waitUntil(settling);
     }
     // A 4xx finds fault with the request, and another backend may well put that as a 500.
     if (outcome?.kind === "success" || outcome?.kind === "doubtful" || status >= 400) return;
