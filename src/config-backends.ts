@@ -88,7 +88,8 @@ function parseAllHeaders(vars: Vars, ids: readonly string[], report: Report): Re
         variable,
         "must be lines of Name: value, each name once; not Host, Content-Length, CF-Connecting-IP, X-Forwarded-* or a hop-by-hop header",
       );
-    } else if (!ids.includes(id)) report(variable, `must name a backend: there is no BACKEND_${id.toUpperCase()}`);
+    } else if (all.has(id)) report(variable, "must not have the name, in any case, of another HEADERS_<NAME>");
+    else if (!ids.includes(id)) report(variable, `must name a backend: there is no BACKEND_${id.toUpperCase()}`);
     else all.set(id, headers);
   }
   return all;

@@ -34,7 +34,8 @@ export function redacted(variable: string, found: unknown): string | undefined {
   if (/^(STATUS_PATH$|HEADERS_)/.test(variable)) return NOT_SHOWN;
   if (found === undefined) return undefined;
   const text = textOf(found) ?? "object";
-  return text.replace(/^(https?:\/\/)?.*@/s, "$1…@").replace(/([^/:]\/|[?#])\S+/g, "$1…");
+  const [, scheme = "", rest = ""] = /^((?:https?|ftp):\/\/)?(.*)$/s.exec(text) ?? [];
+  return scheme + rest.replace(/^.*@/s, "…@").replace(/([/\\?#])\S+/g, "$1…");
 }
 
 /** A variable of `VARIABLES`, so that its key and the type of its value are known to the compiler. */

@@ -17,8 +17,8 @@ export interface BackendView {
   /** One that works all the same counts as up. */
   readonly state: State;
   readonly worksAllTheSame: boolean;
-  /** Whether it is down for failures of users, by no check. */
-  readonly isOutlier: boolean;
+  /** Whether a check has found it down: no outlier ejection, and no term that another isolate knows of. */
+  readonly isDownByCheck: boolean;
   /** Whether users are served by it, whatever its check says. */
   readonly hasServedLately: boolean;
   /** Whether it fails users behind a good health route by answering nothing. */
@@ -51,7 +51,7 @@ export function viewOf(
   return {
     state: isAllTheSame ? "up" : state,
     worksAllTheSame: isAllTheSame,
-    isOutlier: known.ejection?.reason === "consecutive failures",
+    isDownByCheck: known.ejection?.reason.startsWith("check: ") === true,
     hasServedLately: hasServedLately(known, nowMs),
     isHanging: isHanging(known, nowMs),
     lastLifeMs: Math.max(known.traffic.lastSuccessMs, known.lastGoodMs),

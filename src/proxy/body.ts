@@ -7,8 +7,7 @@ export const BODY_BYTES_MAX = 1024 * 1024;
 /** All bodies that an isolate holds stay under this; it has 128 MiB in all. */
 export const HELD_BYTES_MAX = 32 * 1024 * 1024;
 
-/** A body whose length is known to be so small is read in one go, without a look at how much of it has come. */
-const SMALL_BYTES = 16 * 1024;
+/** What is held of a body before any of it has come; one that is no longer is read in one go. */
 const FIRST_BUFFER_BYTES = 4 * 1024;
 
 /** What is read of a stream before it is passed on. */
@@ -117,7 +116,7 @@ export async function readBody(request: Request, holder: BodyHolder, upload: Upl
     return (await request.body.getReader().read()).done ? null : 411;
   }
   const stream = (start: Uint8Array, rest: ReadableStream) => resumeAsStream(start, rest, length, upload);
-  if (length !== undefined && length <= SMALL_BYTES && holder.reserve(length)) return request.arrayBuffer();
+  if (length !== undefined && length <= FIRST_BUFFER_BYTES && holder.reserve(length)) return request.arrayBuffer();
   const isTooLong = length !== undefined && length > BODY_BYTES_MAX;
   if (isTooLong || !holder.reserve(FIRST_BUFFER_BYTES)) return stream(new Uint8Array(), request.body);
   return readGrowing(request.body, holder, stream);

@@ -83,7 +83,6 @@ class Driver implements RequestState {
   /** The attempts whose fetches wait for headers, given-up ones included, until these settle. */
   readonly #unsettled = new Map<Attempt, Promise<void>>();
   #isFinished = false;
-  #hasClientLeft = false;
   readonly #upload: Upload | undefined;
 
   constructor(context: RequestContext, upload?: Upload) {
@@ -100,6 +99,11 @@ class Driver implements RequestState {
 
   get unsettled(): number {
     return this.#context.subrequests.unsettled;
+  }
+
+  /** Whether the client has broken its upload off, and no answer had come by then. */
+  get #hasClientLeft(): boolean {
+    return this.#upload?.isBrokenOff === true && this.#unsettled.size === 0 && this.#responses.size === 0;
   }
 
   async run(): Promise<ProxyResult> {
@@ -190,14 +194,11 @@ class Driver implements RequestState {
     const { backend, sentMs } = attempt;
     const known = healthOf(this.#context.health, backend.id);
     recordEnd(known, sentMs);
-    if (!response && this.#upload?.isBrokenOff) {
-      // The client has broken its upload off: that is no fault of the backend.
-      this.#hasClientLeft = true;
-      return;
-    }
+    // That is no fault of the backend.
+    if (!response && this.#upload?.isBrokenOff) return;
     const atMs = Date.now();
     const outcome: Outcome = response
-      ? outcomeOf(response, backend, this.#context, atMs, known.ejection !== undefined)
+      ? outcomeOf(response, backend, this.#context, atMs, known.ejection?.reason === "check: unexpected answer")
       : { kind: "failed", atMs, reason: "network error", isRelayable: false };
     if (this.#isFinished) {
       if (!response) return;

@@ -53,8 +53,14 @@ const HONEST = [500, 501, 505];
 /** The statuses of a redirect whose `Location` a client follows (RFC 9110, section 15.4). */
 const REDIRECTS = [301, 302, 303, 307, 308];
 
-/** What a response means. `atMs`: when its headers came; `isDown`: whether a check has found the backend down by then. */
-export function outcomeOf(response: Response, backend: Backend, asked: Asked, atMs: number, isDown: boolean): Outcome {
+/** What a response means. `atMs`: when its headers came; `isReplaced`: whether the health route answers, but not as expected. */
+export function outcomeOf(
+  response: Response,
+  backend: Backend,
+  asked: Asked,
+  atMs: number,
+  isReplaced: boolean,
+): Outcome {
   const { status, headers } = response;
   const failed = (reason: FailureReason, isRelayable: boolean): Failure => {
     return { kind: "failed", atMs, reason, status, isRelayable };
@@ -67,9 +73,9 @@ export function outcomeOf(response: Response, backend: Backend, asked: Asked, at
   if (headers.get("cf-mitigated") === "challenge") return failed("challenge", false);
   if (status >= 500) return failed(failureOf(status), isRelayable(status));
   if (isUnexpectedPage(response, asked)) return failed("unexpected page", true);
-  // A page is an everyday answer of the application, but not of one whose health route says that it is gone.
-  const isPageOfDown = isDown && response.ok && isHtml(headers);
-  return isPageOfDown || isDoubtful(response, backend, asked) ? { kind: "doubtful", atMs, status } : SUCCESS;
+  // A page is an everyday answer of the application, but also what a platform gives in its place, for the health route too.
+  const isPlatformPage = isReplaced && response.ok && isHtml(headers);
+  return isPlatformPage || isDoubtful(response, backend, asked) ? { kind: "doubtful", atMs, status } : SUCCESS;
 }
 
 function failureOf(status: number): FailureReason {

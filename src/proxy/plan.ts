@@ -72,6 +72,7 @@ export function plan(state: RequestState, viewOf: ViewOf, nowMs: number): Plan {
   for (const attempt of attempts) {
     if (attempt.outcome) continue;
     const view = viewOf(attempt.backend);
+    const { lastAsk } = view;
     const deadlineMs = attempt.sentMs + state.config.backendTimeoutMs;
     // Nothing tells when a streamed body has been sent, and a slow upload is no fault.
     const isBounded = state.allowed.repeat !== "never" || isDown(view, state);
@@ -80,10 +81,10 @@ export function plan(state: RequestState, viewOf: ViewOf, nowMs: number): Plan {
 
     const dueMs = checkDueMs(attempt.sentMs, view.lastLifeMs, state.config.probeAfterMs);
     // One that was lost with its invocation has no end.
-    const isChecked = view.lastAsk !== undefined && view.lastAsk.endedMs >= dueMs;
+    const isChecked = lastAsk !== undefined && lastAsk.endedMs >= dueMs && lastAsk.beganMs >= view.lastLifeMs;
     if (nowMs < dueMs) untilMs = Math.min(untilMs, dueMs);
     else if (view.isCheckPending) isPolled = true;
-    else if (!isChecked && (view.isOutlier || !isDown(view, state)) && state.canCheck) {
+    else if (!isChecked && !isDown(view, state) && state.canCheck) {
       return { do: "check", backends: [attempt.backend], isLastResort: false };
     }
     if (!isSilent(attempt, view, state, viewOf, nowMs)) isWaiting = true;
@@ -100,9 +101,12 @@ export function plan(state: RequestState, viewOf: ViewOf, nowMs: number): Plan {
     planLastResort(state, viewOf, nowMs, fallback && { isPatient }, wait);
   if (next) return next;
 
-  const open = attempts.filter(({ outcome }) => !outcome);
-  const isWorthWaiting = !fallback || (isPatient && open.some(({ backend }) => !isDown(viewOf(backend), state)));
-  if (open.length > 0 && isWorthWaiting) return wait;
+  const isWorthWaiting = attempts.some(({ backend, outcome }) => {
+    const view = viewOf(backend);
+    // One that hangs behind good checks may be slow: that is no silence.
+    return !outcome && (!fallback || (!isDown(view, state) && (isPatient || !view.isUnanswered)));
+  });
+  if (isWorthWaiting) return wait;
   return { do: "finish", with: fallback ?? lateOrUnreachable(attempts) };
 }
 
@@ -136,11 +140,7 @@ function planDoubt(attempt: Attempt, answeredMs: number, state: RequestState, vi
 function isSilent(attempt: Attempt, view: BackendView, state: RequestState, viewOf: ViewOf, nowMs: number): boolean {
   const { allowed, attempts, config, lastResortMs } = state;
   const isQuiet = nowMs - attempt.sentMs >= config.probeAfterMs;
-  // By no check: that is no more than a suspicion.
-  const isSuspected = view.isOutlier && !allowed.hedgeOnSuspicion;
-  if (isDown(view, state) && !isSuspected) {
-    return isQuiet || lastResortMs === undefined || attempt.sentMs < lastResortMs;
-  }
+  if (isDown(view, state)) return isQuiet || lastResortMs === undefined || attempt.sentMs < lastResortMs;
   if (!allowed.hedgeOnSuspicion || !isQuiet) return false;
   if (view.isUnanswered && nowMs >= checkDueMs(attempt.sentMs, view.lastLifeMs, config.probeAfterMs)) return true;
   // Once a request: if all hang, they are slow, and the work of one of them is to be waited for.
@@ -234,9 +234,13 @@ function turnsOf(state: RequestState, viewOf: ViewOf, nowMs: number): (backend: 
   };
 }
 
-/** Whether a backend is down, and no good check of this last resort speaks for it: one that is in its term serves meanwhile. */
-function isDown(view: BackendView, { lastResortMs }: RequestState): boolean {
-  return view.state === "down" && !isGoodSince(lastResortMs, view);
+/**
+ * Whether a backend that was asked is down, and no good check of this last resort speaks for it: one that is in its term serves
+ * meanwhile. Where no check has found it down that is a suspicion, and not every request may be hedged on one.
+ */
+function isDown(view: BackendView, { allowed, lastResortMs }: RequestState): boolean {
+  if (view.state !== "down" || isGoodSince(lastResortMs, view)) return false;
+  return view.isDownByCheck || allowed.hedgeOnSuspicion;
 }
 
 function isGoodSince(lastResortMs = Number.POSITIVE_INFINITY, { lastAsk }: BackendView): boolean {

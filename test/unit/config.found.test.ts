@@ -58,6 +58,8 @@ describe("what was found in a wrong variable", () => {
     `https://a.example.net:8443/${SECRET}`,
     `https://a.example.net?${SECRET}`,
     `a.example.net#${SECRET}`,
+    `https:///${SECRET}`,
+    `https:\\\\a.example.net\\${SECRET}`,
     `//a.example.net/${SECRET}`,
     `https://a.example.net/${SECRET} weight=2`,
     `https://a.example.net/x,https://b.example.net/${SECRET}`,

@@ -55,6 +55,10 @@ describe("a backend's request headers", () => {
     const issue = { variable: "HEADERS_OLD", allowed: "must name a backend: there is no BACKEND_OLD" };
     expect(issuesOf({ ...VARS, HEADERS_OLD: "X-A: 1" })).toMatchObject([issue]);
     expect(issuesOf({ ...VARS, HEADERS_TIMEOUT: "X-A: 1" })).toMatchObject([{ variable: "HEADERS_TIMEOUT" }]);
+    const twice = { HEADERS_A: "X-A: 1", HEADERS_a: "X-A: 2" };
+    expect(issuesOf({ ...VARS, ...twice })).toMatchObject([
+      { variable: "HEADERS_a", allowed: expect.stringContaining("in any case") },
+    ]);
   });
 
   it("stay where a backend is emptied for maintenance", () => {

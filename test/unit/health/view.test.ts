@@ -64,11 +64,12 @@ describe("a backend works all the same while none is up", () => {
 
 describe("a view", () => {
   it.each([
-    ["consecutive failures", "good@80000 outlier@90000", true],
-    ["a check", "bad@90000", false],
+    ["consecutive failures", "good@80000 outlier@90000", false],
+    ["a check", "bad@90000", true],
+    ["a check that found it bad since", "outlier@80000 bad@90000", true],
     ["nothing", "good@90000", false],
-  ])("says whether a backend is down for failures of users: %s", (_, history, isOutlier) => {
-    expect(viewOf(A, [A], given(history), "x", NOW_MS).isOutlier).toBe(isOutlier);
+  ])("says whether a backend is down by a check: %s", (_, history, isDownByCheck) => {
+    expect(viewOf(A, [A], given(history), "x", NOW_MS).isDownByCheck).toBe(isDownByCheck);
   });
 
   it.each([

@@ -29,6 +29,27 @@ it("a body that its client broke off is answered 400, reaches no backend and say
   expect([sent.mock.calls.length, context.health.backends.size, context.counters.requests]).toEqual([0, 0, 1]);
 });
 
+it("an upload that its client breaks off while a last resort waits for its checks is answered 400, and sent to no backend", async () => {
+  const asked: string[] = [];
+  vi.stubGlobal("fetch", async (url: string) => {
+    asked.push(url);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    return new Response("stopped", { status: 503 });
+  });
+  const { readable, writable } = new FixedLengthStream(3 * 1024 * 1024);
+  const headers = { "Content-Length": `${3 * 1024 * 1024}` };
+  const context = contextOf(
+    new Request("https://aiostreams.example.com/", { method: "POST", body: readable, headers }),
+  );
+  const nowMs = Date.now();
+  const result = { kind: "network error", status: null, tookMs: 1, atMs: nowMs } as const;
+  for (const id of ["a", "b"]) takeResult(healthOf(context.health, id), result, nowMs, 30_000);
+  const forwarded = forward(context, newHeldBodies());
+  await writable.abort(new Error("gone")).catch(() => {});
+  expect(await forwarded).toMatchObject({ status: 400, attempts: 0 });
+  expect(asked.filter((url) => !url.endsWith("/api/v1/health"))).toEqual([]);
+});
+
 it("a WebSocket is a success, which is counted and binds its client", async () => {
   const response = new Response(null, { status: 101, webSocket: new WebSocketPair()[0] });
   vi.stubGlobal("fetch", async () => response);

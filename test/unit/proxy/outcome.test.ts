@@ -13,7 +13,7 @@ interface Answer {
   readonly method?: string;
   readonly path?: string;
   readonly backend?: Backend;
-  readonly isDown?: boolean;
+  readonly isReplaced?: boolean;
 }
 
 /** What an answer means, in a few words. */
@@ -23,12 +23,12 @@ function meaningOf({
   method = "GET",
   path = "/x?y=1",
   backend = a,
-  isDown = false,
+  isReplaced = false,
 }: Answer): string {
   const request = new Request("https://aiostreams.example.com/", { method });
   // No constructor takes a status from 600 on.
   const response = { status, ok: status >= 200 && status <= 299, headers: new Headers(headers) } as Response;
-  const outcome = outcomeOf(response, backend, { request, path, config }, 5, isDown);
+  const outcome = outcomeOf(response, backend, { request, path, config }, 5, isReplaced);
   if (outcome.kind === "success") return "success";
   expect(outcome).toMatchObject({ atMs: 5, status });
   return outcome.kind === "doubtful" ? "doubtful" : `${outcome.reason}${outcome.isRelayable ? ", a fallback" : ""}`;
@@ -55,10 +55,18 @@ describe("what an attempt means", () => {
     ["the same with a query", { path: "/manifest.JSON?a=b" }, "unexpected page, a fallback"],
     ["the same, whatever the 2xx", { path: "/manifest.json", status: 206 }, "unexpected page, a fallback"],
     ["a page for another path", { path: "/configure" }, "success"],
-    ["the same of a backend that is down", { path: "/configure", isDown: true }, "doubtful"],
-    ["the same to a POST", { path: "/configure", isDown: true, method: "POST" }, "doubtful"],
-    ["a redirect with a page, of a backend that is down", { status: 303, isDown: true }, "success"],
-    ["JSON of a backend that is down", { isDown: true, headers: {} }, "success"],
+    [
+      "the same of a backend whose health route answers something else",
+      { path: "/configure", isReplaced: true },
+      "doubtful",
+    ],
+    ["the same to a POST", { path: "/configure", isReplaced: true, method: "POST" }, "doubtful"],
+    [
+      "a redirect with a page, of a backend whose health route answers something else",
+      { status: 303, isReplaced: true },
+      "success",
+    ],
+    ["JSON of a backend whose health route answers something else", { isReplaced: true, headers: {} }, "success"],
     ["a page for a query that ends in .json", { path: "/configure?a=b.json" }, "success"],
     ["a page for a path that goes on", { path: "/manifest.json/" }, "success"],
     ["a page with a 404", { path: "/manifest.json", status: 404 }, "doubtful"],

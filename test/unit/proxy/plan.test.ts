@@ -16,7 +16,8 @@ import {
 /** A rule, the attempts, the views, what is planned at each of these moments, in ms, and what else is given. */
 type Row = [string, Sent[], NonNullable<Given["views"]>, Record<number, string>, Given?];
 
-const down = { state: "down" } as const;
+const down = { state: "down", isDownByCheck: true } as const;
+const outlier = { state: "down" } as const;
 const silentDown = { ...down, isKnownSilent: true };
 const pending = { isCheckPending: true };
 const downPending = { ...down, ...pending };
@@ -129,6 +130,8 @@ const RULES: Readonly<Record<string, readonly Row[]>> = {
       [open("a")], { a: life(99_000) }, { 99500: "wait 100500", 100000: "wait 101000" }, { allowed: streamed }],
     ["cuts a streamed upload once its backend is down",
       [open("a")], { a: down }, { 99999: "wait 100000", 100000: "fail a: timeout" }, { allowed: streamed }],
+    ["cuts no streamed upload to one that is down by no check",
+      [open("a")], { a: { ...outlier, ...bad(100_000) } }, { 100000: "wait 101000" }, { allowed: streamed }],
     ["cuts no streamed upload to a suspect",
       [open("a")], { a: suspect }, { 100000: "poll 101000" }, { allowed: streamed }],
   ],
@@ -162,12 +165,9 @@ const RULES: Readonly<Record<string, readonly Row[]>> = {
       [open("a")], { a: suspect }, { 1000: "poll 2000" }, { allowed: cautious }],
     ["a backend that is down is waited for no more, at once",
       [open("a")], { a: down }, { 1: "ask b" }, { allowed: cautious }],
-    ["one that is down by no check is waited for, where that is no more than a suspicion",
-      [open("a")], { a: { ...down, isOutlier: true } }, { 500: "wait 1000" }, { allowed: cautious }],
-    ["one that is down by no check is checked, like one that is up",
-      [open("a")], { a: { ...down, isOutlier: true } }, { 1000: "check a" }, { allowed: cautious }],
-    ["one that is down by no check is hedged at once otherwise",
-      [open("a")], { a: { ...down, isOutlier: true } }, { 1: "ask b" }],
+    ["one that is down by no check is waited for, and checked, where that is no more than a suspicion",
+      [open("a")], { a: outlier }, { 500: "wait 1000", 1000: "check a" }, { allowed: cautious }],
+    ["one that is down by no check is hedged at once otherwise", [open("a")], { a: outlier }, { 1: "ask b" }],
     ["a backend that is down is not checked again",
       [open("a")], { a: down, b: down, c: down }, { 1000: "wait 2000" }, { lastResortMs: 0, vars: { MAX_RETRIES: 0 } }],
     ["each silent attempt is hedged",

@@ -285,3 +285,18 @@ it("no session moves in a term whose last check is good, however long ago it was
   const { backend, cookie } = await isolate.ask("/x", { cookie: "a" });
   expect([backend === "a", cookie]).toEqual([false, undefined]);
 });
+
+it("while every health route is wrong, a page moves no client of its backend", async () => {
+  const page: Behaviour = (asked) =>
+    asked.path === "/configure" ? always(status(200, { "Content-Type": "text/html" }))(asked) : works()(asked);
+  const app = split(page, always(status(404)));
+  const world = simulate({ a: app, b: app, c: app });
+  const isolate = await world.isolate();
+  for (let i = 0; i < 3; i++) {
+    await isolate.ask("/x", { cookie: "a" });
+    await world.pass(3_000);
+  }
+  const served = [];
+  for (const path of ["/configure", "/x"]) served.push((await isolate.ask(path, { cookie: "b" })).backend);
+  expect(served).toEqual(["b", "b"]);
+});

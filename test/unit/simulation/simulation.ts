@@ -146,11 +146,12 @@ export class Simulation {
     }
   }
 
-  /** Changes what the data centre shares of a backend's last result. */
-  share(id: string, result: object): void {
+  /** Changes what the data centre shares of a backend: its last result, and its ejections. */
+  share(id: string, result: object, ejectionsMs?: readonly number[]): void {
     for (const [key, text] of this.cache ?? []) {
       const entry = JSON.parse(text);
       Object.assign(entry[id].result, result);
+      if (ejectionsMs) entry[id].ejectionsMs = ejectionsMs;
       this.cache?.set(key, JSON.stringify(entry));
     }
   }
