@@ -30,6 +30,7 @@ const hanging = (lastLifeMs: number) => ({ isHanging: true, lastLifeMs });
 
 const TWO = { BACKEND_C: "" };
 const ONE = { BACKEND_B: "", BACKEND_C: "" };
+const FOUR = { BACKEND_D: "d.example.net" };
 const FIVE = { BACKEND_D: "d.example.net", BACKEND_E: "e.example.net", MAX_RETRIES: 10 };
 const BACKUP = { BACKEND_D: "d.example.net backup" };
 const FOUR_OPEN = ["a", "b", "c", "d"].map((id) => open(id));
@@ -280,8 +281,13 @@ const RULES: Readonly<Record<string, readonly Row[]>> = {
       { lastResortMs: 0, vars: TWO }],
     ["with a fallback one is tried blindly all the same, but none that is silent",
       [said("a", 503)], { b: silentDown, c: down }, { 0: "ask c" }, { lastResortMs: 0 }],
+    ["also where the fallback is of one that is down",
+      [said("a", 503)], { a: down, b: silentDown }, { 0: "finish a" }, { lastResortMs: 0, vars: TWO }],
     ["with an honest failure none is tried blindly",
       [said("a", 500)], { b: down, c: down }, { 0: "finish a" }, { lastResortMs: 0 }],
+    ["with an honest failure one that has recovered has its turn after 250 ms, although a suspect comes before it",
+      [said("a", 500)], { b: suspect, c: good(10), d: down }, { 10: "poll 1000", 260: "ask c" },
+      { lastResortMs: 0, vars: FOUR }],
     ["with a fallback one is asked whose check is good",
       [said("a", 503)], { b: { ...down, ...good(0) }, c: down }, { 0: "ask b" }, { lastResortMs: 0 }],
     ["what one that is up has failed is sent blindly to one that answers",
