@@ -374,6 +374,24 @@ describe("what health is told", () => {
     expect(world.askedOf("a") - before).toBe(1);
   });
 
+  it("a redirect of a POST is no proof that a backend that is down works all the same", async () => {
+    const redirects = always(status(302, { Location: "https://login.example.org/" }));
+    const world = simulate(
+      { a: split(redirects, always(status(503))), b: refuses },
+      { SHARE_HEALTH: false, STATUS_PATH: "/status" },
+    );
+    const isolate = await world.isolate();
+    await isolate.ask("/x");
+    await world.pass(1_000);
+    expect(world.events("ejected")).toHaveLength(2);
+    expect(await isolate.ask("/x", { method: "POST", body: "1", cookie: "a" })).toMatchObject({ status: 302 });
+    const { backends } = JSON.parse((await isolate.ask("/status?format=json")).text);
+    expect(backends.map(({ worksAllTheSame }: { worksAllTheSame: boolean }) => worksAllTheSame)).toEqual([
+      false,
+      false,
+    ]);
+  });
+
   it("silence ends it too, once another backend has served the request", async () => {
     const app = split(works(), always(status(500)));
     const world = simulate({ a: app, b: app }, { SHARE_HEALTH: false });
