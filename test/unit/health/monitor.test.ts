@@ -272,6 +272,23 @@ describe("a result is written", () => {
     expect(counts).toEqual([none, none, first, second, second]);
   });
 
+  it("by one write at a time of an invocation, the last of which holds all of its results", async () => {
+    const { put } = world;
+    let writing = 0;
+    let most = 0;
+    world.put = async (text) => {
+      most = Math.max(most, ++writing);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      writing--;
+      await put(text);
+    };
+    const invocation = world.request("a");
+    await world.pass(50);
+    world.request("b", onRequest, invocation);
+    await world.pass(1_000);
+    expect([most, world.shared("a"), world.shared("b")]).toEqual([1, "good", "good"]);
+  });
+
   it("again when its write was lost, and then no more; not by an isolate that has only read it", async () => {
     const { put } = world;
     world.put = async () => {};
