@@ -3,6 +3,7 @@ import { type BackendHealth, stateOf } from "../../../src/health/health-state.ts
 import {
   hasServedLately,
   isHanging,
+  recordAttempt,
   recordConsecutiveFailure,
   recordSuccess,
   recordVouch,
@@ -78,7 +79,9 @@ describe("outlier ejection", () => {
       recordSuccess(known, `s${i}`, 2);
       recordVouch(known, `s${i}`, 2);
     }
-    expect([known.traffic.servedMs.size, known.vouchedMs.size]).toEqual([5, 64]);
+    for (let i = 0; i < 2_000; i++) recordAttempt(known, 3);
+    const { servedMs, unansweredMs } = known.traffic;
+    expect([servedMs.size, known.vouchedMs.size, unansweredMs.length]).toEqual([5, 64, 64]);
   });
 });
 
