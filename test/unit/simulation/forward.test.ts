@@ -257,9 +257,9 @@ it("a doubtful answer that is believed makes no belief last longer: only one tha
   expect(checks).toEqual([1, 2, 2, 3]);
 });
 
-it("a page of HTML is doubtful once a check has found its backend down, while another one is waited for", async () => {
-  const page = always(status(200, { "Content-Type": "text/html" }, "<h1>gone</h1>"), 600);
-  const world = simulate({ a: split(page, refuses), b: works(2_000) }, { SHARE_HEALTH: false });
+it("a page of HTML is doubtful once its health route gives one too, while another backend is waited for", async () => {
+  const page = (afterMs: number) => always(status(200, { "Content-Type": "text/html" }, "<h1>gone</h1>"), afterMs);
+  const world = simulate({ a: split(page(600), page(5)), b: works(2_000) }, { SHARE_HEALTH: false });
   expect(await (await world.isolate()).ask("/x", { cookie: "a" })).toMatchObject({ backend: "b", text: "fine" });
 });
 
