@@ -230,7 +230,10 @@ function turnsOf(state: RequestState, viewOf: ViewOf, nowMs: number): (backend: 
   return (backend) => {
     const goodMs = Math.max(lastResortMs, viewOf(backend).lastAsk?.endedMs ?? lastResortMs);
     if (nowMs - goodMs >= OWN_ORDER_MS) return true;
-    return order.slice(0, order.indexOf(backend)).every((before) => !viewOf(before).isCheckPending);
+    return order.slice(0, order.indexOf(backend)).every((before) => {
+      const { state, isCheckPending } = viewOf(before);
+      return state !== "down" || !isCheckPending;
+    });
   };
 }
 

@@ -194,6 +194,19 @@ describe("ejections of other isolates", () => {
     if (change) expect([known.sinceMs, take(known, "good", 80_000)]).toEqual([79_999, "recovered"]);
   });
 
+  it("that an entry does not name take none of what was found here, although its result is bad", () => {
+    const known = backendAfter("good@90000 bad@108000");
+    mergeEjections(known, entryWith([], found("bad status", 101_000)), 109_000);
+    expect(known.ejectionsMs).toEqual([108_000]);
+  });
+
+  it("speak against a backend from the moment they became known here, whenever another isolate's check was", () => {
+    const known = backendAfter();
+    mergeEjections(known, entryWith([0, 50_000]), 60_000);
+    takeResult(known, found("good", 70_000), 71_000, DOWN_TIME_MS, true);
+    expect(known.ejection).toMatchObject({ reason: "repeated ejections", evidenceMs: 71_000 });
+  });
+
   it("come with the bad result that began them: an ejection counts once, with its own term", () => {
     const known = backendAfter();
     mergeEjections(known, entryWith([100_000]), 101_000);

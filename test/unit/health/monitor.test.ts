@@ -188,6 +188,17 @@ describe("before its first selection a cold isolate", () => {
     expect(world.states("b")).toEqual(["down"]);
   });
 
+  it("has its reading go on when its request waits no more; it begins no other one while that hangs", async () => {
+    world.match = lost;
+    const invocation = world.invoke();
+    void readWhenCold(invocation, Date.now());
+    expect(invocation.pending).toHaveLength(1);
+    await world.pass(3_000);
+    world.visit(onRequest, invocation);
+    await world.pass();
+    expect(world.reads).toBe(1);
+  });
+
   it("waits no more once a reading has ended, well or badly", async () => {
     world.match = broken as never;
     expect([isWaiting(), await world.pass(1), isWaiting()]).toEqual([true, undefined, false]);
@@ -239,6 +250,13 @@ describe("a result is written", () => {
     ["never by an isolate that only reads", "b:broken@-10000 5s", 0, undefined, "network error"],
     ["again when an older one of another isolate has overwritten it", "a? 1000 a:bad@-1000 6s", 2, "good", undefined],
     ["not again when that is newer", "a? 1000 a:bad@1000 6s", 1, "bad status", undefined],
+    [
+      "not again within a second, in which that may still be on its way",
+      "b? 1900 a? 1 a:bad@1000 101 . 500",
+      2,
+      "bad status",
+      "good",
+    ],
   ])("%s", async (_, script, writes, a, b) => {
     await world.play(script);
     expect([world.writes, world.shared("a"), world.shared("b")]).toEqual([writes, a, b]);
@@ -252,6 +270,23 @@ describe("a result is written", () => {
     }
     const [none, first, second] = ["read 1, written 0", "read 2, written 1", "read 2, written 2"];
     expect(counts).toEqual([none, none, first, second, second]);
+  });
+
+  it("by one write at a time of an invocation, the last of which holds all of its results", async () => {
+    const { put } = world;
+    let writing = 0;
+    let most = 0;
+    world.put = async (text) => {
+      most = Math.max(most, ++writing);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      writing--;
+      await put(text);
+    };
+    const invocation = world.request("a");
+    await world.pass(50);
+    world.request("b", onRequest, invocation);
+    await world.pass(1_000);
+    expect([most, world.shared("a"), world.shared("b")]).toEqual([1, "good", "good"]);
   });
 
   it("again when its write was lost, and then no more; not by an isolate that has only read it", async () => {

@@ -3,6 +3,7 @@ import { type BackendHealth, stateOf } from "../../../src/health/health-state.ts
 import {
   hasServedLately,
   isHanging,
+  recordAttempt,
   recordConsecutiveFailure,
   recordSuccess,
   recordVouch,
@@ -74,11 +75,15 @@ describe("outlier ejection", () => {
     const known = backendAfter();
     for (let i = 0; i < 2_000; i++) fail(known, `f${i}`, 1);
     expect(known.traffic).toMatchObject({ failures: { size: 64 }, failureCount: 2_000 });
+    fail(known, "f0", 1);
+    expect(known.traffic.failures.get("f0")).toBe(2);
     for (let i = 0; i < 2_000; i++) {
       recordSuccess(known, `s${i}`, 2);
       recordVouch(known, `s${i}`, 2);
     }
-    expect([known.traffic.servedMs.size, known.vouchedMs.size]).toEqual([5, 64]);
+    for (let i = 0; i < 2_000; i++) recordAttempt(known, 3);
+    const { servedMs, unansweredMs } = known.traffic;
+    expect([servedMs.size, known.vouchedMs.size, unansweredMs.length]).toEqual([5, 64, 64]);
   });
 });
 
@@ -120,6 +125,7 @@ describe("a backend has served lately", () => {
     ["not while it has had no success", "", 0, false],
     ["for a minute after a success", "served@0", 59_999, true],
     ["not longer", "served@0", 60_001, false],
+    ["not when a check has begun since that may say otherwise", "served@0 check@1", 2, false],
     ["until a failure, of the same moment too", "served@1 failed@1", 2, false],
     ["from the next success on", "served@1 failed@1 served@3", 3, true],
   ])("%s", (_, history, nowMs, has) => {

@@ -43,6 +43,7 @@ describe("a backend works all the same while none is up", () => {
     ["it failed a user before that check", "bad@90000 failed@89999", SERVES, true],
     ["the check of the one that serves had no answer either", "silent@90000", "silent@90000 served@99000", true],
     ["nor has the first check of both", "check@98500", "check@98500 served@99000", true],
+    ["it failed a user before that began", "failed@98400 check@98500", "check@98500 served@99000", true],
     ["not when it failed a user since that began", "check@98500 failed@99000", "check@98500 served@99000", false],
     ["not when the one that served has failed a user since", "bad@90000", `${SERVES} failed@99500`, false],
   ])("%s", (_, a, b, works) => {

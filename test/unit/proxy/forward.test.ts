@@ -1,7 +1,7 @@
-import { afterEach, expect, it, vi } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { healthOf, takeResult } from "../../../src/health/health-state.ts";
-import { SUBREQUESTS_MAX, Subrequests } from "../../../src/health/subrequests.ts";
-import { newHeldBodies } from "../../../src/proxy/body.ts";
+import { CONNECTIONS_MAX, SUBREQUESTS_MAX, Subrequests } from "../../../src/health/subrequests.ts";
+import { BODY_BYTES_MAX, newHeldBodies } from "../../../src/proxy/body.ts";
 import { forward } from "../../../src/proxy/forward.ts";
 import { backendOf, configWith, invocationOf } from "../sample.ts";
 
@@ -50,6 +50,35 @@ it("an upload that its client breaks off while a last resort waits for its check
   expect(asked.filter((url) => !url.endsWith("/api/v1/health"))).toEqual([]);
 });
 
+describe("a large upload that its client breaks off", () => {
+  /** The client breaks it off once a backend has been asked, which then does this. */
+  async function brokenOff(settle: () => Promise<Response>) {
+    let breakOff = () => {};
+    const isBroken = new Promise<never>((_, reject) => {
+      breakOff = () => reject(new Error("gone"));
+    });
+    const body = new ReadableStream({ type: "bytes", pull: () => isBroken });
+    vi.stubGlobal("fetch", (_: string, { signal }: RequestInit) => {
+      breakOff();
+      return new Promise((resolve) => signal?.addEventListener("abort", () => resolve(settle())));
+    });
+    const headers = { "Content-Length": String(2 * BODY_BYTES_MAX) };
+    const context = contextOf(new Request("https://aiostreams.example.com/", { method: "POST", body, headers }));
+    return { result: await forward(context, newHeldBodies()), known: healthOf(context.health, "a") };
+  }
+
+  it("is answered 400, and says nothing of its backend", async () => {
+    const { result, known } = await brokenOff(() => Promise.reject(new Error("aborted")));
+    expect(result).toMatchObject({ response: undefined, status: 400, attempts: 1, isBinding: false });
+    expect([known.isCheckRequested, known.traffic.hasFailedSinceSuccess]).toEqual([false, false]);
+  });
+
+  it("gets the backend's answer that has come all the same", async () => {
+    const { result } = await brokenOff(async () => new Response("kept", { status: 201 }));
+    expect(result).toMatchObject({ status: 201, attempts: 1, kind: "success" });
+  });
+});
+
 it("a WebSocket is a success, which is counted and binds its client", async () => {
   const response = new Response(null, { status: 101, webSocket: new WebSocketPair()[0] });
   vi.stubGlobal("fetch", async () => response);
@@ -95,4 +124,20 @@ it("a last resort tries blindly at once where no subrequest is left for its chec
     isBinding: false,
   });
   expect(healthOf(context.health, "b").isCheckRequested).toBe(false);
+});
+
+it("no backend is asked beside another one while checks have taken the connections", async () => {
+  const context = { ...contextOf(get()), subrequests: new Subrequests(SUBREQUESTS_MAX) };
+  const nowMs = Date.now();
+  const result = { kind: "network error", status: null, tookMs: 1, atMs: nowMs } as const;
+  for (const id of ["a", "b"]) takeResult(healthOf(context.health, id), result, nowMs, 30_000);
+  for (let i = 0; i < CONNECTIONS_MAX; i++) void context.subrequests.withConnection(() => new Promise(() => {}));
+  let answer = (_: Response) => {};
+  const sent = vi.fn(() => new Promise((resolve) => (answer = resolve)));
+  vi.stubGlobal("fetch", sent);
+  const impatient = { ...context, config: { ...config, probeAfterMs: 1 } };
+  const forwarded = forward(impatient, newHeldBodies());
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  answer(new Response("fine"));
+  expect([(await forwarded).status, sent.mock.calls.length]).toEqual([200, 1]);
 });

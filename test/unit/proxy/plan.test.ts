@@ -31,6 +31,7 @@ const hanging = (lastLifeMs: number) => ({ isHanging: true, lastLifeMs });
 
 const TWO = { BACKEND_C: "" };
 const ONE = { BACKEND_B: "", BACKEND_C: "" };
+const FOUR = { BACKEND_D: "d.example.net" };
 const FIVE = { BACKEND_D: "d.example.net", BACKEND_E: "e.example.net", MAX_RETRIES: 10 };
 const BACKUP = { BACKEND_D: "d.example.net backup" };
 const FOUR_OPEN = ["a", "b", "c", "d"].map((id) => open(id));
@@ -91,9 +92,11 @@ const RULES: Readonly<Record<string, readonly Row[]>> = {
     ["is not where an ask was bad since",
       [doubtful("a", 2_100, 2_000)], { a: { ...bad(2_050), vouchedMs: 1_900 } }, { 2100: "fail a: not vouched for" }],
     ["fails by a bad ask that ended since it was sent",
-      [doubtful("a", 2_100, 2_000)], { a: bad(2_000) }, { 2100: "fail a: not vouched for" }],
+      [doubtful("a", 2_100, 2_000)], { a: bad(2_000, 1_900) }, { 2100: "fail a: not vouched for" }],
     ["does not fail by an older one", [doubtful("a", 2_100, 2_000)], { a: bad(1_999) }, { 2100: "check a" }],
     ["fails where its backend is down", [doubtful("a", 9)], { a: down }, { 9: "fail a: not vouched for" }],
+    ["does not fail where its backend is down, but was good when last resort asked it",
+      [doubtful("a", 400, 60)], { a: { ...down, ...good(50) } }, { 400: "check a" }, { lastResortMs: 0 }],
     ["is vouched for by one good ask, whatever the state",
       [doubtful("a", 9)], { a: { ...down, ...good(9) } }, { 9: "vouch a" }],
     ["of the only backend requests a check", [doubtful("a", 9)], {}, { 9: "check a" }, { vars: ONE }],
@@ -152,6 +155,8 @@ const RULES: Readonly<Record<string, readonly Row[]>> = {
     ["a check that runs is polled", [open("a")], { a: pending }, { 999: "wait 1000", 1000: "poll 2000" }],
     ["one check is enough", [open("a")], { a: bad(1_000) }, { 1000: "wait 2000" }],
     ["a check that ended before it was due is not enough", [open("a")], { a: bad(999) }, { 1000: "check a" }],
+    ["a check that began before it was due, and ended since, is enough",
+      [open("a")], { a: bad(1_200, 900) }, { 1200: "wait 2200" }],
     ["a check that could not be made is no sign of silence",
       [open("a")], {}, { 60000: "wait 61000" }, { canCheck: false }],
     ["a backend whose check is unanswered for a second is hedged",
@@ -196,6 +201,9 @@ const RULES: Readonly<Record<string, readonly Row[]>> = {
       { lastResortMs: 1, vars: TWO }],
     ["waits for an attempt at a backend that this check found good",
       [said("a", 503), open("b")], { b: { ...down, ...good(5) } }, { 6: "wait 1000" }, { lastResortMs: 1, vars: TWO }],
+    ["waits for an attempt at such a backend also when it hangs",
+      [said("a", 503), open("b")], { b: { ...down, ...good(5), ...hanging(900) } }, { 1000: "wait 1900" },
+      { lastResortMs: 1, vars: TWO }],
     ["waits for no attempt at a backend that is down",
       [said("a", 503), open("b")], { b: down }, { 2: "finish a" }, { lastResortMs: 1, vars: TWO }],
     ["has no such backend checked where it is an honest failure",
@@ -206,6 +214,8 @@ const RULES: Readonly<Record<string, readonly Row[]>> = {
     ["an honest failure ends the patience: nothing silent is waited for",
       [said("a", 500), open("b")], { b: suspect }, { 999: "wait 1000", 1000: "finish a" }, { vars: TWO }],
     ["an honest failure asks those that are up", [said("a", 500)], { b: suspect }, { 0: "ask c" }],
+    ["an honest failure asks one that has come up, though a suspect would come before it",
+      [said("a", 500)], { b: suspect, c: good(10) }, { 10: "ask c" }, { lastResortMs: 0 }],
     ["an honest failure has those checked that are down",
       [said("a", 500)], { b: suspect, c: down }, { 0: "last resort c" }],
     ["is honest only while its backend is up",
@@ -273,6 +283,8 @@ const RULES: Readonly<Record<string, readonly Row[]>> = {
       { lastResortMs: 0, vars: TWO }],
     ["with a fallback one is tried blindly all the same, but none that is silent",
       [said("a", 503)], { b: silentDown, c: down }, { 0: "ask c" }, { lastResortMs: 0 }],
+    ["also where the fallback is of one that is down",
+      [said("a", 503)], { a: down, b: silentDown }, { 0: "finish a" }, { lastResortMs: 0, vars: TWO }],
     ["with an honest failure none is tried blindly",
       [said("a", 500)], { b: down, c: down }, { 0: "finish a" }, { lastResortMs: 0 }],
     ["with a fallback one is asked whose check is good",

@@ -45,6 +45,20 @@ describe("the log", () => {
     expect(world.log).toEqual([{ event: "failover", backend: "a", reason: "silent", attempt: 1, ray: "ray" }]);
   });
 
+  it("says that an answer was not vouched for when a request goes on for that", async () => {
+    const world = simulate({ a: always(status(404)), b: works() }, QUIET);
+    await (await world.isolate()).ask("/x", { cookie: "a", ...RAY });
+    expect(world.events("failover")).toEqual([
+      { event: "failover", backend: "a", reason: "not vouched for", status: 404, attempt: 1, ray: "ray" },
+    ]);
+  });
+
+  it("says that BACKEND_TIMEOUT has ended the last attempt", async () => {
+    const world = simulate({ a: split(frozen, works()) }, { ...QUIET, BACKEND_TIMEOUT: 2_000 });
+    await (await world.isolate()).ask("/x", RAY);
+    expect(world.log).toEqual([{ event: "exhausted", backend: "a", reason: "timeout", attempt: 1, ray: "ray" }]);
+  });
+
   it("says nothing of a stale connection: the same backend is asked once more", async () => {
     const world = simulate({ a: inTurn(refuses, works()), b: works() });
     await (await world.isolate()).ask("/x", { cookie: "a" });
@@ -189,6 +203,18 @@ describe("connections", () => {
     expect(world.asked.length - asked).toBe(5);
   });
 
+  it("are freed by one attempt alone where all four wait at backends that are down, for one that is up", async () => {
+    const all = Object.fromEntries(["a", "b", "c", "d"].map((id) => [id, frozen]));
+    const world = simulate({ ...all, e: works(3_000) }, { ...QUIET, MAX_RETRIES: 10 });
+    const answer = (await world.isolate()).send("/x", { ip: world.ipOf("abcd") });
+    for (; world.askedOf("e") === 0; await world.pass(100));
+    const givenUp = world.asked.filter(({ init }) => init.signal?.aborted).map(({ backend }) => backend);
+    expect(givenUp).toHaveLength(1);
+    expect(await world.until(answer)).toMatchObject({ backend: "e" });
+    // A check has said already that it is down.
+    expect(givenUp.map((id) => world.checksOf(id))).toEqual([1]);
+  });
+
   it("are taken by four attempts at most", async () => {
     const all = Object.fromEntries(["a", "b", "c", "d", "e", "f"].map((id) => [id, frozen]));
     const world = simulate(all, { ...QUIET, MAX_RETRIES: 10 });
@@ -212,6 +238,46 @@ describe("connections", () => {
 it("an answer that was not vouched for is a fallback", async () => {
   const world = simulate({ a: always(status(404)), b: refuses }, QUIET);
   expect(await (await world.isolate()).ask("/x", { cookie: "a" })).toMatchObject({ status: 404, text: "says 404" });
+});
+
+it("a doubtful answer that is believed makes no belief last longer: only one that an ask vouched for does", async () => {
+  const world = simulate({ a: split(always(status(404)), works()), b: works() }, QUIET);
+  const isolate = await world.isolate();
+  const checks: number[] = [];
+  for (const [atMs, ip] of [
+    [0, "192.0.2.1"],
+    [600, "192.0.2.2"],
+    [900, "192.0.2.1"],
+    [1_300, "192.0.2.1"],
+  ] as const) {
+    await world.pass(atMs - world.nowMs);
+    await isolate.ask("/x", { cookie: "a", ip });
+    checks.push(world.checksOf("a"));
+  }
+  expect(checks).toEqual([1, 2, 2, 3]);
+});
+
+it("a page of HTML is doubtful once its health route gives one too, while another backend is waited for", async () => {
+  const page = (afterMs: number) => always(status(200, { "Content-Type": "text/html" }, "<h1>gone</h1>"), afterMs);
+  const world = simulate({ a: split(page(600), page(5)), b: works(2_000) }, { SHARE_HEALTH: false });
+  expect(await (await world.isolate()).ask("/x", { cookie: "a" })).toMatchObject({ backend: "b", text: "fine" });
+});
+
+it("a fallback is not cut by the signal of its attempt", async () => {
+  const world = simulate({ a: refuses, b: always(status(404)), c: refuses }, QUIET);
+  const answer = await (await world.isolate()).ask("/x", { ip: world.ipOf("ab") });
+  expect(answer).toMatchObject({ status: 404, text: "says 404" });
+  expect(world.asked.find(({ backend }) => backend === "b")?.init.signal?.aborted).toBe(false);
+});
+
+it("a doubtful answer is believed for a second after the ask that vouched for the last one, not after that answer", async () => {
+  const world = simulate({ a: split(always(status(404), 90), works()), b: works() }, { SHARE_HEALTH: false });
+  const isolate = await world.isolate();
+  await isolate.ask("/x", { cookie: "a" });
+  const before = world.checksOf("a");
+  await world.pass(1_050 - world.nowMs);
+  await isolate.ask("/x", { cookie: "a" });
+  expect([before, world.checksOf("a")]).toEqual([1, 2]);
 });
 
 describe("a wait", () => {
@@ -308,6 +374,24 @@ describe("what health is told", () => {
     expect(world.askedOf("a") - before).toBe(1);
   });
 
+  it("a redirect of a POST is no proof that a backend that is down works all the same", async () => {
+    const redirects = always(status(302, { Location: "https://login.example.org/" }));
+    const world = simulate(
+      { a: split(redirects, always(status(503))), b: refuses },
+      { SHARE_HEALTH: false, STATUS_PATH: "/status" },
+    );
+    const isolate = await world.isolate();
+    await isolate.ask("/x");
+    await world.pass(1_000);
+    expect(world.events("ejected")).toHaveLength(2);
+    expect(await isolate.ask("/x", { method: "POST", body: "1", cookie: "a" })).toMatchObject({ status: 302 });
+    const { backends } = JSON.parse((await isolate.ask("/status?format=json")).text);
+    expect(backends.map(({ worksAllTheSame }: { worksAllTheSame: boolean }) => worksAllTheSame)).toEqual([
+      false,
+      false,
+    ]);
+  });
+
   it("silence ends it too, once another backend has served the request", async () => {
     const app = split(works(), always(status(500)));
     const world = simulate({ a: app, b: app }, { SHARE_HEALTH: false });
@@ -364,6 +448,19 @@ describe("what health is told", () => {
     }
     world.set("a", split(works(3_000), works()));
     expect(await isolate.ask("/x", { cookie: "a" })).toMatchObject({ backend: "a" });
+  });
+
+  it("a late answer of a cache does not end that a backend hangs", async () => {
+    const cached = always(status(200, { "CF-Cache-Status": "HIT" }), 3_000);
+    const app: Behaviour = (asked) => (asked.path === "/film" ? frozen : cached)(asked);
+    const world = simulate({ a: split(app, works()), b: works() }, QUIET);
+    const isolate = await world.isolate();
+    for (const ip of ["192.0.2.1", "192.0.2.2"]) void isolate.send("/film", { cookie: "a", ip, method: "POST" });
+    await world.pass(12_000);
+    for (let i = 0; i < 2; i++) {
+      expect(await isolate.ask("/x", { cookie: "a" })).toMatchObject({ backend: "b" });
+      await world.pass(3_000);
+    }
   });
 
   it.each([
