@@ -31,7 +31,6 @@ const hanging = (lastLifeMs: number) => ({ isHanging: true, lastLifeMs });
 
 const TWO = { BACKEND_C: "" };
 const ONE = { BACKEND_B: "", BACKEND_C: "" };
-const FOUR = { BACKEND_D: "d.example.net" };
 const FIVE = { BACKEND_D: "d.example.net", BACKEND_E: "e.example.net", MAX_RETRIES: 10 };
 const BACKUP = { BACKEND_D: "d.example.net backup" };
 const FOUR_OPEN = ["a", "b", "c", "d"].map((id) => open(id));
