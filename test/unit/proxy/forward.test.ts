@@ -14,6 +14,15 @@ function contextOf(request: Request) {
 }
 
 const get = (headers: Record<string, string> = {}) => new Request("https://aiostreams.example.com/", { headers });
+const post = (body: ReadableStream, headers: Record<string, string> = {}) =>
+  new Request("https://aiostreams.example.com/", { method: "POST", body, headers });
+
+/** Has a check found that both backends are down. */
+function takeDown({ health }: ReturnType<typeof contextOf>) {
+  const nowMs = Date.now();
+  const result = { kind: "network error", status: null, tookMs: 1, atMs: nowMs } as const;
+  for (const id of ["a", "b"]) takeResult(healthOf(health, id), result, nowMs, 30_000);
+}
 
 afterEach(() => {
   vi.unstubAllGlobals();
@@ -23,7 +32,7 @@ it("a body that its client broke off is answered 400, reaches no backend and say
   const sent = vi.fn();
   vi.stubGlobal("fetch", sent);
   const body = new ReadableStream({ type: "bytes", pull: (controller) => controller.error(new Error("gone")) });
-  const context = contextOf(new Request("https://aiostreams.example.com/", { method: "POST", body }));
+  const context = contextOf(post(body));
   const result = await forward(context, newHeldBodies());
   expect(result).toMatchObject({ response: undefined, status: 400, attempts: 0, kind: "failed", isBinding: false });
   expect([sent.mock.calls.length, context.health.backends.size, context.counters.requests]).toEqual([0, 0, 1]);
@@ -38,12 +47,8 @@ it("an upload that its client breaks off while a last resort waits for its check
   });
   const { readable, writable } = new FixedLengthStream(3 * 1024 * 1024);
   const headers = { "Content-Length": `${3 * 1024 * 1024}` };
-  const context = contextOf(
-    new Request("https://aiostreams.example.com/", { method: "POST", body: readable, headers }),
-  );
-  const nowMs = Date.now();
-  const result = { kind: "network error", status: null, tookMs: 1, atMs: nowMs } as const;
-  for (const id of ["a", "b"]) takeResult(healthOf(context.health, id), result, nowMs, 30_000);
+  const context = contextOf(post(readable, headers));
+  takeDown(context);
   const forwarded = forward(context, newHeldBodies());
   await writable.abort(new Error("gone")).catch(() => {});
   expect(await forwarded).toMatchObject({ status: 400, attempts: 0 });
@@ -63,7 +68,7 @@ describe("a large upload that its client breaks off", () => {
       return new Promise((resolve) => signal?.addEventListener("abort", () => resolve(settle())));
     });
     const headers = { "Content-Length": String(2 * BODY_BYTES_MAX) };
-    const context = contextOf(new Request("https://aiostreams.example.com/", { method: "POST", body, headers }));
+    const context = contextOf(post(body, headers));
     return { result: await forward(context, newHeldBodies()), known: healthOf(context.health, "a") };
   }
 
@@ -85,52 +90,31 @@ it("a WebSocket is a success, which is counted and binds its client", async () =
   const context = contextOf(get({ Upgrade: "websocket" }));
   const result = await forward(context, newHeldBodies());
   const a = backendOf(config, "a");
-  expect(result).toEqual({
-    response,
-    status: 101,
-    backend: a,
-    first: a,
-    attempts: 1,
-    kind: "success",
-    isBinding: true,
-  });
+  const expected = { status: 101, backend: a, first: a, attempts: 1, kind: "success", isBinding: true };
+  expect(result).toEqual({ response, ...expected });
   expect(context.counters.webSockets).toBe(1);
 });
 
 it("a doubtful answer is relayed as it is, with no check, where no subrequest is left for one", async () => {
   vi.stubGlobal("fetch", async () => new Response("none", { status: 404 }));
   const context = { ...contextOf(get()), subrequests: new Subrequests(SUBREQUESTS_MAX) };
-  const { status, kind, attempts, isBinding } = await forward(context, newHeldBodies());
-  expect({ status, kind, attempts, isBinding }).toEqual({
-    status: 404,
-    kind: "doubtful",
-    attempts: 1,
-    isBinding: false,
-  });
+  const result = await forward(context, newHeldBodies());
+  expect(result).toMatchObject({ status: 404, kind: "doubtful", attempts: 1, isBinding: false });
   expect(healthOf(context.health, "a").isCheckRequested).toBe(false);
 });
 
 it("a last resort tries blindly at once where no subrequest is left for its checks", async () => {
   vi.stubGlobal("fetch", async () => new Response("fine"));
   const context = { ...contextOf(get()), subrequests: new Subrequests(SUBREQUESTS_MAX) };
-  const nowMs = Date.now();
-  const result = { kind: "network error", status: null, tookMs: 1, atMs: nowMs } as const;
-  for (const id of ["a", "b"]) takeResult(healthOf(context.health, id), result, nowMs, 30_000);
-  const { status, kind, attempts, isBinding } = await forward(context, newHeldBodies());
-  expect({ status, kind, attempts, isBinding }).toEqual({
-    status: 200,
-    kind: "success",
-    attempts: 1,
-    isBinding: false,
-  });
+  takeDown(context);
+  const result = await forward(context, newHeldBodies());
+  expect(result).toMatchObject({ status: 200, kind: "success", attempts: 1, isBinding: false });
   expect(healthOf(context.health, "b").isCheckRequested).toBe(false);
 });
 
 it("no backend is asked beside another one while checks have taken the connections", async () => {
   const context = { ...contextOf(get()), subrequests: new Subrequests(SUBREQUESTS_MAX) };
-  const nowMs = Date.now();
-  const result = { kind: "network error", status: null, tookMs: 1, atMs: nowMs } as const;
-  for (const id of ["a", "b"]) takeResult(healthOf(context.health, id), result, nowMs, 30_000);
+  takeDown(context);
   for (let i = 0; i < CONNECTIONS_MAX; i++) void context.subrequests.withConnection(() => new Promise(() => {}));
   let answer = (_: Response) => {};
   const sent = vi.fn(() => new Promise((resolve) => (answer = resolve)));

@@ -8,6 +8,7 @@ import {
   simulate,
   simulated,
   split,
+  start,
   status,
   works,
 } from "./simulation.ts";
@@ -31,54 +32,33 @@ function watched(code: number, headers: Record<string, string> = {}) {
 }
 
 describe("the log", () => {
-  it("says which attempt failed when a request goes on to another backend", async () => {
-    const world = simulate({ a: split(always(status(503)), works()), b: works(), c: works() });
-    await (await world.isolate()).ask("/x", { cookie: "a", ...RAY });
-    expect(world.log).toEqual([
-      { event: "failover", backend: "a", reason: "unavailable", status: 503, attempt: 1, ray: "ray" },
-    ]);
-  });
-
-  it("says that an attempt is silent when another backend is asked beside it", async () => {
-    const world = simulate({ a: frozen, b: works(), c: works() });
-    await (await world.isolate()).ask("/x", { cookie: "a", ...RAY });
-    expect(world.log).toEqual([{ event: "failover", backend: "a", reason: "silent", attempt: 1, ray: "ray" }]);
-  });
-
-  it("says that an answer was not vouched for when a request goes on for that", async () => {
-    const world = simulate({ a: always(status(404)), b: works() }, QUIET);
-    await (await world.isolate()).ask("/x", { cookie: "a", ...RAY });
-    expect(world.events("failover")).toEqual([
-      { event: "failover", backend: "a", reason: "not vouched for", status: 404, attempt: 1, ray: "ray" },
-    ]);
-  });
-
-  it("says that BACKEND_TIMEOUT has ended the last attempt", async () => {
-    const world = simulate({ a: split(frozen, works()) }, { ...QUIET, BACKEND_TIMEOUT: 2_000 });
-    await (await world.isolate()).ask("/x", RAY);
-    expect(world.log).toEqual([{ event: "exhausted", backend: "a", reason: "timeout", attempt: 1, ray: "ray" }]);
+  it.each<[string, Behaviour, object]>([
+    ["what it answered", split(always(status(503)), works()), { reason: "unavailable", status: 503, attempt: 1 }],
+    ["that it is silent, and another backend is asked beside it", frozen, { reason: "silent", attempt: 1 }],
+    ["that it was not vouched for", always(status(404)), { reason: "not vouched for", status: 404, attempt: 1 }],
+    ["its number, once more included", inTurn(refuses), { reason: "network error", attempt: 2 }],
+  ])("says of the attempt that failed when a request goes on to another backend: %s", async (_, a, said) => {
+    const { world, isolate } = await start({ a, b: works(), c: works() }, QUIET);
+    await isolate.ask("/x", { cookie: "a", ...RAY });
+    const others = world.log.filter(({ event }) => event !== "ejected");
+    expect(others).toEqual([{ event: "failover", backend: "a", ...said, ray: "ray" }]);
   });
 
   it("says nothing of a stale connection: the same backend is asked once more", async () => {
-    const world = simulate({ a: inTurn(refuses, works()), b: works() });
-    await (await world.isolate()).ask("/x", { cookie: "a" });
+    const { world, isolate } = await start({ a: inTurn(refuses, works()), b: works() });
+    expect(await isolate.ask("/x", { cookie: "a" })).toMatchObject({ status: 200, backend: "a" });
     expect([world.askedOf("a"), world.log]).toEqual([2, []]);
   });
 
-  it("numbers attempts, once more included", async () => {
-    const world = simulate({ a: inTurn(refuses), b: works() });
-    await (await world.isolate()).ask("/x", { cookie: "a", ...RAY });
-    expect(world.log).toEqual([{ event: "failover", backend: "a", reason: "network error", attempt: 2, ray: "ray" }]);
-  });
-
-  it.each([
-    [503, "unavailable"],
-    [500, "application error"],
-    [521, "unreachable"],
-  ])("says that no attempt succeeded, with the last failure: %d", async (code, reason) => {
-    const world = simulate({ a: split(always(status(code)), works()) });
-    await (await world.isolate()).ask("/x", RAY);
-    expect(world.log).toEqual([{ event: "exhausted", backend: "a", reason, status: code, attempt: 1, ray: "ray" }]);
+  it.each<[string, Behaviour, object]>([
+    ["503", always(status(503)), { reason: "unavailable", status: 503 }],
+    ["500", always(status(500)), { reason: "application error", status: 500 }],
+    ["521", always(status(521)), { reason: "unreachable", status: 521 }],
+    ["BACKEND_TIMEOUT has ended it", frozen, { reason: "timeout" }],
+  ])("says that no attempt succeeded, with the last failure: %s", async (_, app, said) => {
+    const { world, isolate } = await start({ a: split(app, works()) }, { ...QUIET, BACKEND_TIMEOUT: 2_000 });
+    await isolate.ask("/x", RAY);
+    expect(world.log).toEqual([{ event: "exhausted", backend: "a", ...said, attempt: 1, ray: "ray" }]);
   });
 
   it("says nothing of a doubtful answer that is relayed as it is", async () => {
@@ -96,30 +76,25 @@ const sumOf = ({ minutes }: { minutes: { requests: number; failures: number }[] 
   );
 
 describe("the counts", () => {
-  async function countsOf(behaviour: Behaviour, vars = {}) {
-    const world = simulate({ a: behaviour, b: works() }, { STATUS_PATH: "/status", ...vars });
-    const isolate = await world.isolate();
-    await isolate.ask("/x", { cookie: "a" });
-    const { isolate: all, backends } = JSON.parse((await isolate.ask("/status?format=json")).text);
-    const [a, b] = backends;
-    const reason = a.lastFailure?.reason;
-    return { requests: all.requests, failovers: all.failovers, a: sumOf(a), b: sumOf(b), reason };
-  }
-
   it.each<[string, Behaviour, number, number[], string | undefined]>([
     ["a success", works(), 0, [1, 0], undefined],
     ["a failure", split(always(status(503)), works()), 1, [1, 1], "unavailable"],
     ["each attempt, once more included", inTurn(refuses), 1, [2, 2], "network error"],
     ["an attempt that stays silent while another backend serves", frozen, 1, [1, 1], "silent"],
   ])("hold %s", async (_, behaviour, failovers, a, reason) => {
-    const b = failovers === 0 ? [0, 0] : [1, 0];
-    expect(await countsOf(behaviour)).toEqual({ requests: 1, failovers, a, b, reason });
+    const { isolate } = await start({ a: behaviour, b: works() }, { STATUS_PATH: "/status" });
+    await isolate.ask("/x", { cookie: "a" });
+    const { isolate: all, backends } = JSON.parse((await isolate.ask("/status?format=json")).text);
+    expect([all.requests, all.failovers, backends[0].lastFailure?.reason]).toEqual([1, failovers, reason]);
+    expect(backends.map(sumOf)).toEqual([a, [failovers, 0]]);
   });
 });
 
 it("a hedge that is still open when another attempt wins has not failed", async () => {
-  const world = simulate({ a: split(works(2_500), frozen), b: works(3_000) }, { ...QUIET, STATUS_PATH: "/status" });
-  const isolate = await world.isolate();
+  const { world, isolate } = await start(
+    { a: split(works(2_500), frozen), b: works(3_000) },
+    { ...QUIET, STATUS_PATH: "/status" },
+  );
   expect(await isolate.ask("/x", { cookie: "a" })).toMatchObject({ backend: "a" });
   const { backends } = JSON.parse((await isolate.ask("/status?format=json")).text);
   expect([world.askedOf("b"), sumOf(backends[1])]).toEqual([1, [1, 0]]);
@@ -191,8 +166,10 @@ describe("connections", () => {
 
   it("are free again for a blind attempt once one that waited has broken", async () => {
     const all = Object.fromEntries(["b", "c", "d", "e", "f"].map((id) => [id, frozen]));
-    const world = simulate({ a: split(always("error", 30_000), frozen), ...all }, { ...QUIET, MAX_RETRIES: 10 });
-    const isolate = await world.isolate();
+    const { world, isolate } = await start(
+      { a: split(always("error", 30_000), frozen), ...all },
+      { ...QUIET, MAX_RETRIES: 10 },
+    );
     void isolate.send("/x", { cookie: "b" });
     await world.pass(20_000);
     const asked = world.asked.length;
@@ -210,7 +187,8 @@ describe("connections", () => {
     for (; world.askedOf("e") === 0; await world.pass(100));
     const givenUp = world.asked.filter(({ init }) => init.signal?.aborted).map(({ backend }) => backend);
     expect(givenUp).toHaveLength(1);
-    expect(await world.until(answer)).toMatchObject({ backend: "e" });
+    expect(await world.until(answer)).toMatchObject({ status: 200, backend: "e" });
+    expect(world.invocations[0]?.maxWaiting).toBeLessThanOrEqual(6);
     // A check has said already that it is down.
     expect(givenUp.map((id) => world.checksOf(id))).toEqual([1]);
   });
@@ -241,8 +219,7 @@ it("an answer that was not vouched for is a fallback", async () => {
 });
 
 it("a doubtful answer that is believed makes no belief last longer: only one that an ask vouched for does", async () => {
-  const world = simulate({ a: split(always(status(404)), works()), b: works() }, QUIET);
-  const isolate = await world.isolate();
+  const { world, isolate } = await start({ a: split(always(status(404)), works()), b: works() }, QUIET);
   const checks: number[] = [];
   for (const [atMs, ip] of [
     [0, "192.0.2.1"],
@@ -271,8 +248,10 @@ it("a fallback is not cut by the signal of its attempt", async () => {
 });
 
 it("a doubtful answer is believed for a second after the ask that vouched for the last one, not after that answer", async () => {
-  const world = simulate({ a: split(always(status(404), 90), works()), b: works() }, { SHARE_HEALTH: false });
-  const isolate = await world.isolate();
+  const { world, isolate } = await start(
+    { a: split(always(status(404), 90), works()), b: works() },
+    { SHARE_HEALTH: false },
+  );
   await isolate.ask("/x", { cookie: "a" });
   const before = world.checksOf("a");
   await world.pass(1_050 - world.nowMs);
@@ -283,8 +262,7 @@ it("a doubtful answer is believed for a second after the ask that vouched for th
 describe("a wait", () => {
   it("for a check that another request makes ends within 25 ms of its result", async () => {
     const app: Behaviour = split(always(status(404), 5), works(400));
-    const world = simulate({ a: app, b: works() }, QUIET);
-    const isolate = await world.isolate();
+    const { world, isolate } = await start({ a: app, b: works() }, QUIET);
     const first = isolate.send("/x", { cookie: "a" });
     await world.pass(100);
     const second = isolate.send("/x", { cookie: "a" });
@@ -304,8 +282,7 @@ describe("the session", () => {
   it("is not bound by an answer of a cache, which shows no life", async () => {
     const cached = always(status(200, { "CF-Cache-Status": "HIT" }));
     const app: Behaviour = (asked) => (asked.path === "/film" ? frozen : cached)(asked);
-    const world = simulate({ a: split(app, works()), b: works() }, QUIET);
-    const isolate = await world.isolate();
+    const { world, isolate } = await start({ a: split(app, works()), b: works() }, QUIET);
     void isolate.send("/film", { cookie: "a" });
     await world.pass(900);
     const { status: code, backend, cookie } = await isolate.ask("/x", { ip: world.ipOf("a") });
@@ -315,8 +292,10 @@ describe("the session", () => {
   });
 
   it("is not bound by an answer of last resort", async () => {
-    const world = simulate({ a: changing(refuses, 10_000, works()), b: refuses }, { SHARE_HEALTH: false });
-    const isolate = await world.isolate();
+    const { world, isolate } = await start(
+      { a: changing(refuses, 10_000, works()), b: refuses },
+      { SHARE_HEALTH: false },
+    );
     await isolate.ask("/x");
     await world.pass(20_000);
     const answer = await isolate.ask("/x", { ip: world.ipOf("b") });
@@ -324,8 +303,7 @@ describe("the session", () => {
   });
 
   it("is bound by an attempt from before last resort", async () => {
-    const world = simulate({ a: works(), b: refuses }, QUIET);
-    const isolate = await world.isolate();
+    const { world, isolate } = await start({ a: works(), b: refuses }, QUIET);
     await isolate.ask("/x", { cookie: "b" });
     await world.pass(60_000);
     // Its check is bad, so last resort begins; then a check is good, and its answer comes.
@@ -344,73 +322,56 @@ describe("the session", () => {
 describe("what health is told", () => {
   const failing = split(always(status(503)), works());
 
-  it("a failure requests a check", async () => {
-    const world = simulate({ a: failing, b: works() }, QUIET);
-    await (await world.isolate()).ask("/x", { cookie: "a" });
-    await world.pass(1_000);
-    expect([world.checksOf("a"), world.checksOf("b")]).toEqual([1, 0]);
-  });
-
-  it("an answer that was not vouched for requests no second check", async () => {
-    const world = simulate({ a: always(status(404)), b: works() }, QUIET);
-    await (await world.isolate()).ask("/x", { cookie: "a" });
-    await world.pass(2_000);
+  it.each([
+    ["a failure requests a check", failing, 1],
     // One check is two questions.
-    expect(world.checksOf("a")).toBe(2);
+    ["an answer that was not vouched for requests no second check", always(status(404)), 2],
+  ])("%s", async (_, a, count) => {
+    const { world, isolate } = await start({ a, b: works() }, QUIET);
+    await isolate.ask("/x", { cookie: "a" });
+    await world.pass(2_000);
+    expect([world.checksOf("a"), world.checksOf("b")]).toEqual([count, 0]);
   });
 
-  it("a failure ends that a backend works all the same", async () => {
+  it.each([
+    ["a failure ends", split(always(status(503)), always(status(500))), 0],
+    ["silence, once another backend has served the request, ends", frozen, 2_005],
+  ])("%s that a backend works all the same", async (_, fault, tookMs) => {
     const app = split(works(), always(status(500)));
-    const world = simulate({ a: app, b: app }, { SHARE_HEALTH: false });
-    const isolate = await world.isolate();
+    const { world, isolate } = await start({ a: app, b: app }, { SHARE_HEALTH: false });
     for (const cookie of ["a", "b"]) {
       expect(await isolate.ask("/x", { cookie })).toMatchObject({ backend: cookie });
       await world.pass(1_000);
     }
     expect(world.events("ejected")).toHaveLength(2);
-    world.set("a", split(always(status(503)), always(status(500))));
+    world.set("a", fault);
     const before = world.askedOf("a");
-    for (const _ of [1, 2]) expect(await isolate.ask("/x", { cookie: "a" })).toMatchObject({ backend: "b" });
+    for (const ms of [tookMs, 0]) {
+      expect(await isolate.ask("/x", { cookie: "a" })).toMatchObject({ backend: "b", tookMs: expect.closeTo(ms, -2) });
+    }
     expect(world.askedOf("a") - before).toBe(1);
   });
 
   it("a redirect of a POST is no proof that a backend that is down works all the same", async () => {
     const redirects = always(status(302, { Location: "https://login.example.org/" }));
-    const world = simulate(
+    const { world, isolate } = await start(
       { a: split(redirects, always(status(503))), b: refuses },
       { SHARE_HEALTH: false, STATUS_PATH: "/status" },
     );
-    const isolate = await world.isolate();
     await isolate.ask("/x");
     await world.pass(1_000);
     expect(world.events("ejected")).toHaveLength(2);
     expect(await isolate.ask("/x", { method: "POST", body: "1", cookie: "a" })).toMatchObject({ status: 302 });
     const { backends } = JSON.parse((await isolate.ask("/status?format=json")).text);
-    expect(backends.map(({ worksAllTheSame }: { worksAllTheSame: boolean }) => worksAllTheSame)).toEqual([
-      false,
-      false,
-    ]);
-  });
-
-  it("silence ends it too, once another backend has served the request", async () => {
-    const app = split(works(), always(status(500)));
-    const world = simulate({ a: app, b: app }, { SHARE_HEALTH: false });
-    const isolate = await world.isolate();
-    for (const cookie of ["a", "b"]) {
-      await isolate.ask("/x", { cookie });
-      await world.pass(1_000);
-    }
-    world.set("a", frozen);
-    expect(await isolate.ask("/x", { cookie: "a" })).toMatchObject({ backend: "b", tookMs: expect.closeTo(2_005, -2) });
-    expect((await isolate.ask("/x", { cookie: "a" })).tookMs).toBeLessThan(100);
+    const works = (backend: { worksAllTheSame: boolean }) => backend.worksAllTheSame;
+    expect(backends.map(works)).toEqual([false, false]);
   });
 
   it("a success of a backend that is down requests a check, which has it recover", async () => {
-    const world = simulate(
+    const { world, isolate } = await start(
       { a: split(works(600), changing(refuses, 60_300, works())) },
       { ...QUIET, BACKEND_DOWN_TIME: 3_600_000 },
     );
-    const isolate = await world.isolate();
     await isolate.ask("/x");
     world.set("a", split(refuses, refuses));
     await isolate.ask("/x");
@@ -440,8 +401,7 @@ describe("what health is told", () => {
   });
 
   it("a backend that answers, however badly, does not hang", async () => {
-    const world = simulate({ a: failing, b: works() }, QUIET);
-    const isolate = await world.isolate();
+    const { world, isolate } = await start({ a: failing, b: works() }, QUIET);
     for (let i = 0; i < 4; i++) {
       await isolate.ask("/x", { cookie: "a" });
       await world.pass(3_000);
@@ -453,8 +413,7 @@ describe("what health is told", () => {
   it("a late answer of a cache does not end that a backend hangs", async () => {
     const cached = always(status(200, { "CF-Cache-Status": "HIT" }), 3_000);
     const app: Behaviour = (asked) => (asked.path === "/film" ? frozen : cached)(asked);
-    const world = simulate({ a: split(app, works()), b: works() }, QUIET);
-    const isolate = await world.isolate();
+    const { world, isolate } = await start({ a: split(app, works()), b: works() }, QUIET);
     for (const ip of ["192.0.2.1", "192.0.2.2"]) void isolate.send("/film", { cookie: "a", ip, method: "POST" });
     await world.pass(12_000);
     for (let i = 0; i < 2; i++) {
@@ -467,8 +426,7 @@ describe("what health is told", () => {
     ["that hangs behind good checks, ejects it: outlier ejection", split(frozen, works()), 1],
     ["whose check is silent too, is left to its check", split(frozen, changing(works(), 1_000, frozen)), 0],
   ])("a hedge that another backend serves, beside one %s", async (_, behaviour, count) => {
-    const world = simulate({ a: behaviour, b: works(), c: works() }, QUIET);
-    const isolate = await world.isolate();
+    const { world, isolate } = await start({ a: behaviour, b: works(), c: works() }, QUIET);
     for (let i = 0; i < 12; i++) {
       const answer = isolate.send("/x", { cookie: "a", ip: `192.0.2.${i}` });
       await world.pass(2_500);
@@ -483,8 +441,7 @@ describe("what health is told", () => {
     ["consecutive failures eject a backend, however long another backend takes", false, 1],
   ])("%s", async (_, succeeds, count) => {
     const a: Behaviour = split(({ path }) => ({ afterMs: 5, gives: status(path === "/fails" ? 503 : 200) }), works());
-    const world = simulate({ a, b: split(works(20_000), works()) }, QUIET);
-    const isolate = await world.isolate();
+    const { world, isolate } = await start({ a, b: split(works(20_000), works()) }, QUIET);
     for (let i = 0; i < 6; i++) {
       void isolate.send("/fails", { cookie: "a", ip: `192.0.2.${i}` });
       await world.pass(2_500);
@@ -499,8 +456,7 @@ describe("what health is told", () => {
     ["clients of different networks are told apart", (i: number) => `2001:db8:0:${i}::1`, 1],
   ])("%s", async (_, ipOf, count) => {
     const a: Behaviour = split(({ path }) => ({ afterMs: 5, gives: status(path === "/fails" ? 500 : 200) }), works());
-    const world = simulate({ a, b: works() }, QUIET);
-    const isolate = await world.isolate();
+    const { world, isolate } = await start({ a, b: works() }, QUIET);
     await isolate.ask("/x", { cookie: "a", ip: "198.51.100.1" });
     for (let i = 1; i <= 6; i++) {
       await isolate.ask("/fails", { cookie: "a", ip: ipOf(i) });

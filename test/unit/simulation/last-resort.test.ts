@@ -5,9 +5,9 @@ import {
   changing,
   frozen,
   refuses,
-  simulate,
   simulated,
   split,
+  start,
   status,
   works,
 } from "./simulation.ts";
@@ -16,8 +16,7 @@ simulated();
 
 /** Has `a` ejected twice, as on a host that crashes twice: its term goes on for half a minute although it works again. */
 async function inTerm(a: Behaviour, vars = {}) {
-  const world = simulate({ a: works(), b: works(), c: works() }, vars);
-  const isolate = await world.isolate();
+  const { world, isolate } = await start({ a: works(), b: works(), c: works() }, vars);
   for (let i = 0; i < 2; i++) {
     world.set("a", always(status(503)));
     await isolate.ask("/x", { cookie: "a" });
@@ -71,8 +70,7 @@ it("last resort waits for no backend that freezes after its good check", async (
 
 describe("a fallback is not relayed while the only backend that works", () => {
   async function withSlowB() {
-    const world = simulate({ a: always(status(503)), b: works() });
-    const isolate = await world.isolate();
+    const { world, isolate } = await start({ a: always(status(503)), b: works() });
     await isolate.ask("/x", { cookie: "b" });
     await world.pass(10_000);
     return { world, isolate };
@@ -93,8 +91,7 @@ describe("a fallback is not relayed while the only backend that works", () => {
   });
 
   it("has been asked blindly, and is quiet for longer than a short PROBE_AFTER", async () => {
-    const world = simulate({ a: works(), b: works() }, { PROBE_AFTER: 50 });
-    const isolate = await world.isolate();
+    const { world, isolate } = await start({ a: works(), b: works() }, { PROBE_AFTER: 50 });
     await isolate.ask("/x", { cookie: "b" });
     await world.pass(26_000);
     world.set("a", refuses);

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { always, type Behaviour, frozen, refuses, simulate, simulated, split, status, works } from "./simulation.ts";
+import { always, type Behaviour, frozen, refuses, simulated, split, start, status, works } from "./simulation.ts";
 
 simulated();
 
@@ -58,8 +58,9 @@ it("a request succeeds while one backend works, within 50 subrequests and six co
       fc.integer({ min: 2, max: 4 }),
       async (phases, visits, count) => {
         const ids = ["a", "b", "c", "d"].slice(0, count);
-        const world = simulate(Object.fromEntries(ids.map((id) => [id, works()])), { BACKEND_TIMEOUT: 20_000 });
-        const isolate = await world.isolate();
+        const { world, isolate } = await start(Object.fromEntries(ids.map((id) => [id, works()])), {
+          BACKEND_TIMEOUT: 20_000,
+        });
         const beganMs = world.nowMs;
         const phaseAt = (nowMs: number) => {
           let sinceMs = nowMs - beganMs;

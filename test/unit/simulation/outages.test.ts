@@ -8,6 +8,7 @@ import {
   simulate,
   simulated,
   split,
+  start,
   status,
   works,
 } from "./simulation.ts";
@@ -26,15 +27,13 @@ const page = always(status(200, { "Content-Type": "text/html" }, "<h1>This app i
 
 describe.each(OUTAGES)("a platform that answers %s", (_, outage) => {
   it.each([5, 400])("never reaches a viewer of a cold isolate, from %i ms away", async (afterMs) => {
-    const world = simulate({ a: outage(afterMs), b: works(), c: works() });
-    const isolate = await world.isolate();
+    const { world, isolate } = await start({ a: outage(afterMs), b: works(), c: works() });
     const answers = await Promise.all([1, 2, 3].map(() => world.until(isolate.send("/x", { cookie: "a" }))));
     expect(answers.map(({ text }) => text)).toEqual(["fine", "fine", "fine"]);
   });
 
   it("never reaches a viewer of a warm isolate", async () => {
-    const world = simulate({ a: changing(works(), 60_000, outage(5)), b: works(), c: works() });
-    const isolate = await world.isolate();
+    const { world, isolate } = await start({ a: changing(works(), 60_000, outage(5)), b: works(), c: works() });
     const texts: string[] = [];
     for (let i = 0; i < 30; i++) {
       texts.push((await isolate.ask("/x", { cookie: "a" })).text);
@@ -46,38 +45,31 @@ describe.each(OUTAGES)("a platform that answers %s", (_, outage) => {
 
 describe("a page in place of the application", () => {
   it("never reaches a viewer whose path ends in .json", async () => {
-    const world = simulate({ a: page, b: works(), c: works() });
-    const isolate = await world.isolate();
+    const { isolate } = await start({ a: page, b: works(), c: works() });
     expect(await isolate.ask("/stremio/x/manifest.json?a=b", { cookie: "a" })).toMatchObject({ text: "fine" });
   });
 
   it("reaches no viewer once a check has found it", async () => {
-    const world = simulate({ a: page, b: works(), c: works() });
-    const isolate = await world.isolate();
+    const { world, isolate } = await start({ a: page, b: works(), c: works() });
     await isolate.ask("/configure", { cookie: "a" });
     await world.pass(300);
     expect(await isolate.ask("/configure", { cookie: "a" })).toMatchObject({ text: "fine" });
   });
 
   it("does not work all the same: one that has come back is asked, though it is known to be down", async () => {
-    const world = simulate({
+    const { world, isolate } = await start({
       a: changing(changing(works(), 5_000, frozen), 45_000, works()),
       b: changing(works(), 5_000, page),
       c: always(status(503)),
     });
-    const isolate = await world.isolate();
     await isolate.ask("/configure", { cookie: "c" });
     await world.pass(35_000);
     for (const cookie of ["b", "a", "b", "b"]) {
       await isolate.ask("/configure", { cookie });
       await world.pass(300);
     }
-    expect(
-      world
-        .events("ejected")
-        .map(({ backend }) => backend)
-        .sort(),
-    ).toEqual(["a", "b", "c"]);
+    const ejected = world.events("ejected").map(({ backend }) => backend);
+    expect(ejected.sort()).toEqual(["a", "b", "c"]);
     await world.pass(8_000);
     for (let i = 0; i < 3; i++) {
       expect(await isolate.ask("/configure", { cookie: "b" })).toMatchObject({ backend: "a", text: "fine" });
@@ -86,8 +78,7 @@ describe("a page in place of the application", () => {
 
   it("is not believed of a backend that is tried blindly: the next one is tried", async () => {
     const badHealth = split(works(), always(status(503)));
-    const world = simulate({ a: page, b: badHealth, c: refuses });
-    const isolate = await world.isolate();
+    const { world, isolate } = await start({ a: page, b: badHealth, c: refuses });
     for (const method of ["GET", "POST"]) {
       await isolate.ask("/configure", { cookie: "c", method });
       await world.pass(1_000);
@@ -98,8 +89,7 @@ describe("a page in place of the application", () => {
 
   it("is the application's own, and is relayed, where every backend answers so", async () => {
     const app = split(page, works());
-    const world = simulate({ a: app, b: app, c: app });
-    const isolate = await world.isolate();
+    const { isolate } = await start({ a: app, b: app, c: app });
     const { status, text } = await isolate.ask("/x.json", { cookie: "a" });
     expect({ status, text }).toEqual({ status: 200, text: "<h1>This app is sleeping</h1>" });
   });
@@ -129,8 +119,7 @@ describe("a bot challenge", () => {
 
 it("a Set-Cookie of 14 KB costs no second of CPU", async () => {
   const cookie = `x=1; domain=a${" ".repeat(14_000)}b`;
-  const world = simulate({ a: split(always(status(200, { "Set-Cookie": cookie })), works()) });
-  const isolate = await world.isolate();
+  const { isolate } = await start({ a: split(always(status(200, { "Set-Cookie": cookie })), works()) });
   const beganMs = performance.now();
   expect(await isolate.ask("/x", { cookie: "a" })).toMatchObject({ status: 200 });
   expect(performance.now() - beganMs).toBeLessThan(500);

