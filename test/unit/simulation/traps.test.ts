@@ -125,6 +125,27 @@ describe("waiting", () => {
     expect(atMs).toBeLessThan(ms + 10_000);
   });
 
+  it.each(
+    [4_200, 8_400, 16_300].flatMap((ms) => [
+      { ms, method: "GET" },
+      { ms, method: "POST" },
+    ]),
+  )("of a $method ends within a second of the ejection of its backend, which freezes after $ms ms", async (waiting) => {
+    const { ms, method } = waiting;
+    const { world, isolate } = await start({
+      a: split(frozen, changing(works(), ms, frozen)),
+      b: works(),
+      c: works(),
+    });
+    const answer = isolate.send("/x", { cookie: "a", method });
+    await world.pass(ms);
+    void isolate.send("/x", { cookie: "a", ip: "203.0.113.9" });
+    while (world.events("ejected").length === 0) await world.pass(10);
+    const ejectedMs = world.nowMs;
+    const { status: code, atMs } = await world.until(answer);
+    expect([code, ejectedMs < ms + 6_000, atMs < ejectedMs + 1_000]).toEqual([200, true, true]);
+  });
+
   it("for an honest answer of 50 s, by one viewer of a cold isolate, ends with its own backend's answer", async () => {
     const world = simulate({ a: slow(50_000), b: works(), c: works() });
     const { backend, tookMs } = await (await world.isolate()).ask("/x", { ip: world.ipOf("a") });
