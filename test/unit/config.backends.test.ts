@@ -99,62 +99,32 @@ describe("a backend's options", () => {
 });
 
 describe("backends", () => {
-  it("have their variable's name in lower case as their id, in the order of the variables", () => {
-    const { backends } = parseConfig({ ...ONE, BACKEND_Zeta: "z.example.net", "BACKEND_ALPHA_2-x": "a.example.net" });
-    expect(backends.map(({ id }) => id)).toEqual(["alpha_2-x", "cf", "zeta"]);
+  it.each<[string, Record<string, unknown>, string[]]>([
+    ["are named by their variable, in lower case", { BACKEND_Zeta: "z.example.net" }, ["cf", "zeta"]],
+    ["are in the order of their names", { "BACKEND_ALPHA_2-x": "a.example.net" }, ["alpha_2-x", "cf"]],
+    ["are absent when their variable is empty", { BACKEND_DUCK: "  ", BACKEND_KOYEB: "" }, ["cf"]],
+    ["are no settings that begin with BACKEND_", { BACKEND_DOWN_TIME: "1000", BACKEND_TIMEOUT: 2000 }, ["cf"]],
+    ["may share a host on another port", { BACKEND_DUCK: "cf.example.net:8443" }, ["cf", "duck"]],
+    ["may share a host by another scheme", { BACKEND_DUCK: "http://cf.example.net" }, ["cf", "duck"]],
+  ])("%s: %j", (_, vars, ids) => {
+    expect(parseConfig({ ...ONE, ...vars }).backends.map(({ id }) => id)).toEqual(ids);
   });
 
-  it("are absent when their variable is empty", () => {
-    expect(parseConfig({ ...ONE, BACKEND_DUCK: "  ", BACKEND_KOYEB: "" }).backends).toHaveLength(1);
+  type Refusal = [what: string, vars: Record<string, unknown>, variable: string];
+  it.each<Refusal>([
+    ["there is none", { BACKEND_CF: "" }, "BACKEND_<NAME>"],
+    ["all are backups", { BACKEND_CF: "cf.test backup", BACKEND_X: "x.test weight=2 backup" }, "BACKEND_<NAME>"],
+    ["one is wrong, and then none is called missing", { BACKEND_CF: "cf/x" }, "BACKEND_CF"],
+    ["two have the same id", { BACKEND_cf: "other.example.net" }, "BACKEND_cf"],
+    ...["https://CF.example.net:443/", "cf.example.net. weight=2", "cf.example.net backup"].map(
+      (text): Refusal => ["two have the same origin", { BACKEND_DUCK: text }, "BACKEND_DUCK"],
+    ),
+    ["one is the public domain", { BACKEND_DUCK: "http://AIOStreams.example.com.:8080" }, "BACKEND_DUCK"],
+    ["one is the public domain", { BACKEND_DUCK: "aiostreams.example.com weight=2" }, "BACKEND_DUCK"],
+    ...["BACKEND_A;B", "BACKEND_A B", "BACKEND_", "BACKEND_Ä", "BACKEND_A.B"].map(
+      (name): Refusal => ["a name could not stand in a cookie", { [name]: "b.example.net" }, name],
+    ),
+  ])("are refused when %s: %j", (_, vars, variable) => {
+    expect(refusedOf({ ...ONE, ...vars })).toEqual([variable]);
   });
-
-  it("do not include the settings that begin with BACKEND_", () => {
-    const { backends } = parseConfig({ ...ONE, BACKEND_DOWN_TIME: "1000", BACKEND_TIMEOUT: 2000 });
-    expect(backends.map(({ id }) => id)).toEqual(["cf"]);
-  });
-
-  it("are required", () => {
-    expect(refusedOf({ PRIMARY_DOMAIN: "a.example.com", BACKEND_CF: "" })).toEqual(["BACKEND_<NAME>"]);
-  });
-
-  it("are refused when all of them are backups", () => {
-    const vars = { ...ONE, BACKEND_CF: "cf.example.net backup", BACKEND_DUCK: "duck.example.net weight=2 backup" };
-    expect(refusedOf(vars)).toEqual(["BACKEND_<NAME>"]);
-  });
-
-  it("are not called missing when one of them is wrong", () => {
-    expect(refusedOf({ PRIMARY_DOMAIN: "a.example.com", BACKEND_CF: "cf/x" })).toEqual(["BACKEND_CF"]);
-  });
-
-  it.each(["https://CF.example.net:443/", "cf.example.net. weight=2", "cf.example.net backup"])(
-    "are refused when two have the same origin, however it is written: %s",
-    (text) => {
-      expect(refusedOf({ ...ONE, BACKEND_DUCK: text })).toEqual(["BACKEND_DUCK"]);
-    },
-  );
-
-  it("may share a host when their ports or schemes differ", () => {
-    const vars = { ...ONE, BACKEND_DUCK: "cf.example.net:8443", BACKEND_KOYEB: "http://cf.example.net" };
-    expect(parseConfig(vars).backends).toHaveLength(3);
-  });
-
-  it("are refused when two have the same id", () => {
-    const [issue, ...more] = issuesOf({ ...ONE, BACKEND_cf: "other.example.net" });
-    const allowed = "must not have the name, in any case, or the address of another backend: cf";
-    expect([issue, more]).toMatchObject([{ variable: "BACKEND_cf", allowed }, []]);
-  });
-
-  it.each(["http://AIOStreams.example.com.:8080", "aiostreams.example.com weight=2"])(
-    "are refused when one is the public domain itself: %s",
-    (text) => {
-      expect(refusedOf({ ...ONE, BACKEND_DUCK: text })).toEqual(["BACKEND_DUCK"]);
-    },
-  );
-
-  it.each(["BACKEND_A;B", "BACKEND_A B", "BACKEND_", "BACKEND_Ä", "BACKEND_A.B"])(
-    "are refused when their name could not stand in a cookie: %s",
-    (name) => {
-      expect(refusedOf({ ...ONE, [name]: "b.example.net" })).toEqual([name]);
-    },
-  );
 });

@@ -44,22 +44,15 @@ describe("a request", () => {
 
 describe("the redirect to HTTPS", () => {
   it.each([
-    ["GET", 301],
-    ["HEAD", 301],
-    ["POST", 308],
-    ["OPTIONS", 308],
-    ["DELETE", 308],
-  ])("of %s is a %d", (method, status) => {
-    expect(answerTo("http://aiostreams.example.com/a?b", method)).toEqual({
-      status,
-      location: "https://aiostreams.example.com/a?b",
-    });
-  });
-
-  it("drops the port", () => {
-    expect(answerTo("http://aiostreams.example.com:8080/a")).toMatchObject({
-      location: "https://aiostreams.example.com/a",
-    });
+    ["GET", "", 301],
+    ["GET", ":8080", 301],
+    ["HEAD", "", 301],
+    ["POST", "", 308],
+    ["OPTIONS", "", 308],
+    ["DELETE", "", 308],
+  ])("of %s drops the port (%j) and is a %d", (method, port, status) => {
+    const location = "https://aiostreams.example.com/a?b";
+    expect(answerTo(`http://aiostreams.example.com${port}/a?b`, method)).toEqual({ status, location });
   });
 
   it("leads nowhere but to the public domain, whatever the path", () => {

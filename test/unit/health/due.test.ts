@@ -1,6 +1,5 @@
 import { describe, expect, it } from "vitest";
 import { isCheckDueByAge, isCheckWanted, isWorthSharing } from "../../../src/health/due.ts";
-import { endCheck } from "../../../src/health/health-state.ts";
 import { backendAfter, DOWN_TIME_MS, found } from "./given.ts";
 
 const TIMES = { healthCheckIntervalMs: 60_000, downTimeMs: DOWN_TIME_MS, probeAfterMs: 1_000 };
@@ -12,6 +11,7 @@ describe("a check is wanted, whatever its age,", () => {
     ["when one was requested of a backend that is down", "silent@0 requested", 0, true],
     ["when one was lost with its invocation", "check@0", 4_000, true],
     ["not while that one may still end", "check@0", 3_999, false],
+    ["not after one that has ended", "check@0 over@1", 4_000, false],
     ["PROBE_AFTER after an attempt was sent that waits, or whose client has left", "sent@0", 1_000, true],
     ["not before", "sent@0", 999, false],
     ["not once the attempt was answered or broke", "sent@0 ended@0", 1_000, false],
@@ -29,12 +29,6 @@ describe("a check is wanted, whatever its age,", () => {
   it("of a backup on standby on request only", () => {
     const wanted = ["sent@0", "requested"].map((history) => isCheckWanted(backendAfter(history), 1_000, TIMES, true));
     expect(wanted).toEqual([false, true]);
-  });
-
-  it("not after one that has ended", () => {
-    const known = backendAfter("check@0");
-    endCheck(known);
-    expect(isCheckWanted(known, 4_000, TIMES, false)).toBe(false);
   });
 });
 

@@ -4,7 +4,6 @@ import {
   type CheckResult,
   compareResults,
   eject,
-  endCheck,
   mayCheck,
   mergeEjections,
   NEVER,
@@ -21,6 +20,7 @@ describe("a backend is up, suspect or down", () => {
     ["up while a check is younger than a second", "check@0", 999, "up"],
     ["suspect when it has gone unanswered for a second", "check@0", 1_000, "suspect"],
     ["up when that check is lost: its lease has ended", "check@0", 4_000, "up"],
+    ["suspect no more when the check has ended", "check@0 over@1500", 1_500, "up"],
     ["down rather than suspect", "bad@0 check@0", 2_000, "down"],
   ])("%s", (_, history, nowMs, state) => {
     expect(stateOf(backendAfter(history), nowMs)).toBe(state);
@@ -35,12 +35,10 @@ describe("a backend is up, suspect or down", () => {
     },
   );
 
-  it("suspect no more when the check has ended, nor while its second ask is younger than a second", () => {
+  it("not suspect while its check's second ask is younger than a second", () => {
     const known = backendAfter("check@0");
     known.askBeganMs = 500;
     expect([stateOf(known, 1_499), stateOf(known, 1_500)]).toEqual(["up", "suspect"]);
-    endCheck(known);
-    expect(stateOf(known, 1_500)).toBe("up");
   });
 });
 
@@ -48,15 +46,14 @@ describe("a check", () => {
   it("begins when none is under way, and 250 ms after the last one began; one that is lost blocks none", () => {
     const known = backendAfter("check@0");
     expect([250, 3_999, 4_000].map((nowMs) => mayCheck(known, nowMs))).toEqual([false, false, true]);
-    endCheck(known);
+    backendAfter("over@100", known);
     expect([249, 250].map((nowMs) => mayCheck(known, nowMs))).toEqual([false, true]);
   });
 
   it("answers what was requested before it began, and no request after", () => {
     const known = backendAfter("requested check@0");
     expect(known.isCheckRequested).toBe(false);
-    backendAfter("requested", known);
-    endCheck(known);
+    backendAfter("requested over@1", known);
     expect(known.isCheckRequested).toBe(true);
   });
 });
@@ -151,24 +148,18 @@ describe("a result", () => {
 const entryWith = (ejectionsMs: readonly number[], result = found("good", 0)) => ({ result, ejectionsMs });
 
 describe("ejections of other isolates", () => {
-  it.each([
-    ["without a good check in between", "good@90000 bad@108000", "bad status", [100_000]],
-    ["not after a good check", "bad@101000 good@105000 bad@108000", "bad status", [101_000, 108_000]],
-    ["not after another isolate's good check", "good@90000 bad@108000", "good", [100_000, 108_000]],
-  ] as const)("are of the outage that was found here later: %s", (_, history, kind, ejectionsMs) => {
+  it.each<[string, string, number[], CheckResult["kind"], number[]]>([
+    ["of an outage found here later", "good@90000 bad@108000", [100_000], "bad status", [100_000]],
+    ["but not after a good check", "bad@101000 good@105000 bad@108000", [100_000], "bad status", [101_000, 108_000]],
+    ["but not after another isolate's good check", "good@90000 bad@108000", [100_000], "good", [100_000, 108_000]],
+    ["but not where the entry names none", "good@90000 bad@108000", [], "bad status", [108_000]],
+    ["within 5 s after one that is known", "bad@100000", [105_000], "good", [100_000]],
+    ["within 5 s before it", "bad@100000", [95_000], "good", [100_000]],
+    ["but not later", "bad@100000", [105_001], "good", [100_000, 105_001]],
+    ["but not earlier", "bad@100000", [94_999], "good", [94_999, 100_000]],
+  ])("are those that are known: %s", (_, history, theirs, kind, ejectionsMs) => {
     const known = backendAfter(history);
-    mergeEjections(known, entryWith([100_000], found(kind, 101_000)), 109_000);
-    expect(known.ejectionsMs).toEqual(ejectionsMs);
-  });
-
-  it.each([
-    [105_000, [100_000]],
-    [95_000, [100_000]],
-    [105_001, [100_000, 105_001]],
-    [94_999, [94_999, 100_000]],
-  ])("are the one that is known at 100 s when they are within 5 s of it: %i", (atMs, ejectionsMs) => {
-    const known = backendAfter("bad@100000");
-    mergeEjections(known, entryWith([atMs]), 200_000);
+    mergeEjections(known, entryWith(theirs, found(kind, 101_000)), 109_000);
     expect(known.ejectionsMs).toEqual(ejectionsMs);
   });
 
@@ -192,12 +183,6 @@ describe("ejections of other isolates", () => {
       change && "repeated ejections",
     ]);
     if (change) expect([known.sinceMs, take(known, "good", 80_000)]).toEqual([79_999, "recovered"]);
-  });
-
-  it("that an entry does not name take none of what was found here, although its result is bad", () => {
-    const known = backendAfter("good@90000 bad@108000");
-    mergeEjections(known, entryWith([], found("bad status", 101_000)), 109_000);
-    expect(known.ejectionsMs).toEqual([108_000]);
   });
 
   it("speak against a backend from the moment they became known here, whenever another isolate's check was", () => {

@@ -22,8 +22,10 @@ describe("a check that is requested", () => {
     ["while one is under way comes after it: one at a time", "a=hangs a? 100 a? a? 2990", "a0 a3000"],
     ["without a subrequest for it is left to the next request that passes", "a?1 1000 .", "a1000"],
     ["and is lost with its invocation blocks no other for longer than its lease", "a=lost a? 5s", "a0 a4000"],
+    ["is made of a backup on standby too", "c?", "c0"],
   ])("%s", async (_, script, asked) => {
-    await world.play(script, alone);
+    const backup = { BACKEND_C: "c.example.net backup" };
+    await world.play(script, configWith({ HEALTH_CHECK_INTERVAL: 0, SHARE_HEALTH: false, ...backup }));
     expect(world.asked).toBe(asked);
   });
 
@@ -38,17 +40,6 @@ describe("a check that is requested", () => {
     const invocation = world.invoke(alone);
     for (let i = 0; i < 5; i++) world.request("a", alone, invocation);
     expect(invocation.pending).toHaveLength(2);
-  });
-
-  it("and was left by an invocation that was cancelled is made when the next request passes", async () => {
-    backendAfter("requested", world.known("a"));
-    await world.play(".", alone);
-    expect(world.asked).toBe("a0");
-  });
-
-  it("is made of a backup on standby too", async () => {
-    await world.play("c?", configWith({ HEALTH_CHECK_INTERVAL: 0, BACKEND_C: "c.example.net backup" }));
-    expect(world.asked).toBe("c0");
   });
 
   it("tells its own request of each answer, and of its end", async () => {
@@ -121,9 +112,12 @@ describe("checks by age", () => {
     expect(world.asked).toBe("a0 b0 a31500 b31500");
   });
 
-  it("read first what other isolates have found, and are not made of what is young there", async () => {
-    await world.play("a:good@-1000 b:good@-31000 . 0", configWith());
-    expect([world.reads, world.asked]).toEqual([1, "b0 c0"]);
+  it.each([
+    ["what other isolates have found, and leave what is young there", "a:good@-1000 b:good@-31000 . 0", "b0 c0"],
+    ["and then nothing while they are under way", "a=hangs b=hangs c=hangs 2s", "a0 b0 c0"],
+  ])("first read %s", async (_, script, asked) => {
+    await world.play(script, configWith());
+    expect([world.reads, world.asked]).toEqual([1, asked]);
   });
 
   it.each([
@@ -134,11 +128,6 @@ describe("checks by age", () => {
     await world.pass(ms);
     world.visit(configWith());
     expect([world.asks.length, await world.pass(), world.reads]).toEqual([asksAtOnce, undefined, reads]);
-  });
-
-  it("read nothing while they are under way", async () => {
-    await world.play("a=hangs b=hangs c=hangs 2s", configWith());
-    expect([world.reads, world.asked]).toEqual([1, "a0 b0 c0"]);
   });
 
   it("are left to the request whose reading is under way", async () => {

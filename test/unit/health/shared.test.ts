@@ -144,6 +144,10 @@ describe("the cache", () => {
     return open;
   };
   const fails = () => Promise.reject(new Error("internal error"));
+  const throws = () => {
+    throw new Error("no cache");
+  };
+  const half = { headers: new Headers(), text: fails };
 
   afterEach(() => {
     vi.unstubAllGlobals();
@@ -169,18 +173,8 @@ describe("the cache", () => {
     ["cannot be opened", { open: fails }],
     ["fails", { open: async () => ({ match: fails, put: fails }) }],
     ["has no entry", { open: async () => ({ match: async () => undefined, put: fails }) }],
-    [
-      "throws",
-      {
-        open: () => {
-          throw new Error("no cache");
-        },
-      },
-    ],
-    [
-      "breaks halfway",
-      { open: async () => ({ match: async () => ({ headers: new Headers(), text: fails }), put: fails }) },
-    ],
+    ["throws", { open: throws }],
+    ["breaks halfway", { open: async () => ({ match: async () => half, put: fails }) }],
   ])("that %s gives nothing, and throws nothing", async (_, caches) => {
     vi.stubGlobal("caches", caches);
     expect(await readEntry(config)).toBeUndefined();

@@ -6,18 +6,23 @@ const settled = async () => {
   for (let i = 0; i < 5; i++) await Promise.resolve();
 };
 
-/** Subrequests that end when they are told to. */
+/** Subrequests that end when they are told to, of an invocation with so many attempts that are open. */
 class Origin {
+  readonly subrequests = new Subrequests(8);
   readonly begun: number[] = [];
   readonly #ends = new Map<number, (error?: Error) => void>();
+
+  constructor(attempts = 0) {
+    this.subrequests.attempts = attempts;
+  }
 
   ask(n: number): Promise<number> {
     this.begun.push(n);
     return new Promise((resolve, reject) => this.#ends.set(n, (error) => (error ? reject(error) : resolve(n))));
   }
 
-  askAll(subrequests: Subrequests, count: number) {
-    return Array.from({ length: count }, (_, n) => subrequests.withConnection(() => this.ask(n)));
+  askAll(count: number) {
+    return Array.from({ length: count }, (_, n) => this.subrequests.withConnection(() => this.ask(n)));
   }
 
   async end(n: number, error?: Error): Promise<void> {
@@ -52,44 +57,36 @@ describe("an invocation's connections", () => {
     [3, 2],
     [4, 2],
   ])("leave one of six for the next attempt, and two for checks and cache: with %i attempts %i", (attempts, open) => {
-    const origin = new Origin();
-    const subrequests = new Subrequests(8);
-    subrequests.attempts = attempts;
-    origin.askAll(subrequests, 10);
+    const origin = new Origin(attempts);
+    origin.askAll(10);
     expect(origin.open).toHaveLength(open);
   });
 
   it("go to those that wait in their order, as attempts and others end", async () => {
-    const origin = new Origin();
-    const subrequests = new Subrequests(8);
-    subrequests.attempts = 4;
-    origin.askAll(subrequests, 7);
+    const origin = new Origin(4);
+    origin.askAll(7);
     expect(origin.begun).toEqual([0, 1]);
-    subrequests.attempts = 2;
+    origin.subrequests.attempts = 2;
     await settled();
     expect(origin.begun).toEqual([0, 1, 2]);
     await origin.end(1);
     expect(origin.begun).toEqual([0, 1, 2, 3]);
-    subrequests.attempts = 0;
+    origin.subrequests.attempts = 0;
     await settled();
     expect(origin.begun).toEqual([0, 1, 2, 3, 4, 5]);
   });
 
   it("that checks and cache hold beyond their two count as taken from the attempts", () => {
-    const origin = new Origin();
-    const subrequests = new Subrequests(8);
-    subrequests.attempts = 1;
-    origin.askAll(subrequests, 2);
-    expect(subrequests.unsettled).toBe(1);
-    origin.askAll(subrequests, 2);
-    expect(subrequests.unsettled).toBe(3);
+    const origin = new Origin(1);
+    origin.askAll(2);
+    expect(origin.subrequests.unsettled).toBe(1);
+    origin.askAll(2);
+    expect(origin.subrequests.unsettled).toBe(3);
   });
 
   it("give back what the subrequest gave, or its error, and are free again", async () => {
-    const origin = new Origin();
-    const subrequests = new Subrequests(8);
-    subrequests.attempts = 4;
-    const [first, second] = origin.askAll(subrequests, 4);
+    const origin = new Origin(4);
+    const [first, second] = origin.askAll(4);
     const failed = expect(second).rejects.toThrow("broken");
     await origin.end(0);
     await origin.end(1, new Error("broken"));
@@ -103,7 +100,7 @@ describe("an invocation's connections", () => {
     await fc.assert(
       fc.asyncProperty(fc.array(step), async (steps) => {
         const origin = new Origin();
-        const subrequests = new Subrequests(8);
+        const { subrequests } = origin;
         let attempts = 0;
         let asked = 0;
         for (const { asks, ends, pick, attempt } of steps) {

@@ -1,14 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import {
-  beginCheck,
-  type CheckResult,
-  eject,
-  healthOf,
-  newHealth,
-  takeResult,
-} from "../../../src/health/health-state.ts";
+import { healthOf, newHealth } from "../../../src/health/health-state.ts";
 import { clientOf, sessionCookie, shouldSetCookie } from "../../../src/selection/session.ts";
+import { backendAfter } from "../health/given.ts";
 import { anyText, backendOf, configWith } from "../sample.ts";
 
 const config = configWith({ BACKEND_D: "d.example.net backup", BACKEND_E: "e.example.net backup" });
@@ -70,61 +64,38 @@ it("the session cookie binds for the whole site, out of the reach of scripts, ov
 });
 
 describe("the session cookie is set", () => {
-  const NOW_MS = 1_000_000;
+  const NOW_MS = 100_000;
+  const DOWN = "bad@99995";
+  const allDown = { a: DOWN, b: DOWN, c: DOWN };
 
-  /** What may be known of a backend. */
-  type State = "checked" | "down" | "down for 59.999 s" | "down for a minute" | "suspect" | "failing users";
-
-  const result = (kind: CheckResult["kind"], ageMs: number) => {
-    return { kind, status: null, tookMs: 5, atMs: NOW_MS - ageMs };
-  };
-
-  function healthWith(states: Readonly<Record<string, State>>) {
+  /** What is known of backends with these histories. */
+  function healthWith(histories: Readonly<Record<string, string>>) {
     const health = newHealth(0, 0);
-    for (const [id, state] of Object.entries(states)) {
-      const known = healthOf(health, id);
-      if (state === "suspect") beginCheck(known, NOW_MS - 1_000, 5_000);
-      else if (state === "checked") takeResult(known, result("good", 5), NOW_MS, 30_000);
-      else if (state === "failing users") {
-        takeResult(known, result("good", 5), NOW_MS, 30_000);
-        eject(known, "consecutive failures", NOW_MS, NOW_MS, 30_000);
-      } else {
-        const ageMs = { down: 5, "down for 59.999 s": 59_999, "down for a minute": 60_000 }[state];
-        takeResult(known, result("bad status", ageMs), NOW_MS - ageMs, 30_000);
-      }
-    }
+    for (const [id, history] of Object.entries(histories)) backendAfter(history, healthOf(health, id));
     return health;
   }
 
-  const allDown = { a: "down", b: "down", c: "down" } as const;
-
-  it.each<[string, string | undefined, string, Record<string, State>, boolean]>([
+  it.each<[string, string | undefined, string, Record<string, string>, boolean]>([
     ["for a client that has none", undefined, "a", {}, true],
     ["not by its own backend", "a", "a", {}, false],
-    ["not by its own backend that is down", "a", "a", { a: "down" }, false],
+    ["not by its own backend that is down", "a", "a", { a: DOWN }, false],
     ["not while its backend is up: one failed request rebinds no client", "a", "b", {}, false],
-    ["not while its backend is up by a check of this minute", "a", "b", { a: "checked" }, false],
-    ["not while its backend is suspect", "a", "b", { a: "suspect" }, false],
-    ["when its backend is down", "a", "b", { a: "down" }, true],
-    ["when its backend is down by a check of the last minute", "a", "b", { a: "down for 59.999 s" }, true],
-    ["not by an older check", "a", "b", { a: "down for a minute" }, false],
-    ["not when its backend is down for its failures, by no check", "a", "b", { a: "failing users" }, false],
-    ["not while no backend is up", undefined, "a", { ...allDown, d: "down", e: "down" }, false],
-    [
-      "not while every backend is suspect or down",
-      undefined,
-      "a",
-      { a: "suspect", b: "down", c: "down", d: "down", e: "down" },
-      false,
-    ],
-    ["by one that is down, while another is up", undefined, "a", { a: "down" }, true],
-    ["from a backup as soon as one primary is up", "d", "a", { b: "down", c: "down" }, true],
+    ["not while its backend is up by a check of this minute", "a", "b", { a: "good@99995" }, false],
+    ["not while its backend is suspect", "a", "b", { a: "check@99000" }, false],
+    ["when its backend is down", "a", "b", { a: DOWN }, true],
+    ["when its backend is down by a check of the last minute", "a", "b", { a: "bad@40001" }, true],
+    ["not by an older check", "a", "b", { a: "bad@40000" }, false],
+    ["not when its backend is down for its failures, by no check", "a", "b", { a: "good@99995 outlier@100000" }, false],
+    ["not while no backend is up", undefined, "a", { ...allDown, d: DOWN, e: DOWN }, false],
+    ["not while all are suspect or down", undefined, "a", { ...allDown, a: "check@99000", d: DOWN, e: DOWN }, false],
+    ["by one that is down, while another is up", undefined, "a", { a: DOWN }, true],
+    ["from a backup as soon as one primary is up", "d", "a", { b: DOWN, c: DOWN }, true],
     ["to a backup while every primary is down", undefined, "d", allDown, true],
     ["to a backup from a backend that is down, while every primary is", "a", "d", allDown, true],
-    ["not to a backup while a primary is up", undefined, "d", { a: "down", b: "down" }, false],
-    ["not to a backup while a primary is suspect", undefined, "d", { a: "down", b: "down", c: "suspect" }, false],
+    ["not to a backup while a primary is up", undefined, "d", { a: DOWN, b: DOWN }, false],
+    ["not to a backup while a primary is suspect", undefined, "d", { a: DOWN, b: DOWN, c: "check@99000" }, false],
     ["not from one backup to another", "d", "e", allDown, false],
-    ["from a backup that is down to another", "d", "e", { ...allDown, d: "down" }, true],
+    ["from a backup that is down to another", "d", "e", { ...allDown, d: DOWN }, true],
     ["not from a backup to a primary that is down", "d", "a", allDown, false],
   ])("or not: %s", (_, sticky, by, states, isSet) => {
     const client = { stickyBackend: sticky === undefined ? undefined : backend(sticky), key: "" };
