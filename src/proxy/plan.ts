@@ -159,15 +159,15 @@ function planCandidate(state: RequestState, viewOf: ViewOf, nowMs: number, isPat
   const candidate = bestCandidate(config.backends, client, (backend) => {
     const [first, again] = attempts.filter((attempt) => attempt.backend === backend);
     const view = viewOf(backend);
+    const isGood = view.state === "up" || isGoodSince(lastResortMs, view);
     if (first) {
-      const isStale =
-        !again && allowed.onceMore && view.state === "up" && isStaleConnection(first, config.probeAfterMs);
+      const isStale = !again && allowed.onceMore && isGood && isStaleConnection(first, config.probeAfterMs);
       return isStale ? 0 : undefined;
     }
     if (!isLeft || !isTurn(backend)) return undefined;
     if (view.state === "up") return backend.isBackup ? 2 : 1;
     if (view.state === "suspect") return isPatient ? 3 : undefined;
-    return isGoodSince(lastResortMs, view) ? 4 : undefined;
+    return isGood ? 4 : undefined;
   });
   return candidate && planAsk(candidate, state, viewOf, wait);
 }

@@ -102,7 +102,8 @@ it("asks only what may be asked", () => {
     const isRepeatable = isFirst || may?.repeat === "always" || (may?.repeat === "if unseen" && areUnseen);
     const asked = attempts.find((attempt) => attempt.id === id);
     const isBroken = asked?.outcome?.kind === "failed" && asked.outcome.reason === "network error";
-    const isStale = next.isOnceMore && isBroken && may?.onceMore === true && stateOf(some, id) === "up";
+    const isReliable = stateOf(some, id) === "up" || some.lastResortMs !== undefined;
+    const isStale = next.isOnceMore && isBroken && may?.onceMore === true && isReliable;
     const isUsable = stateOf(some, id) !== "down" || some.lastResortMs !== undefined;
     const isNew = !next.isOnceMore && isUsable && attempts.length <= retriesOf(some);
     return isFree && isRepeatable && (asked ? isStale : isNew);
