@@ -261,8 +261,8 @@ class Driver implements RequestState {
     const kind = attempt?.outcome?.kind;
     const isLive = kind === "success" && response !== undefined && !isFromCache(response);
     if (attempt && isLive) this.#recordSuccess(attempt, response, nowMs);
-    const lastFailure = lastFailureOf(this.attempts);
-    if (lastFailure && kind !== "success" && kind !== "doubtful") this.#emit("exhausted", lastFailure);
+    const lastFailure = kind === "success" || kind === "doubtful" ? undefined : lastFailureOf(this.attempts);
+    if (lastFailure) this.#emit("exhausted", lastFailure);
     for (const other of this.attempts) {
       if (other === attempt) continue;
       this.#abort(other);

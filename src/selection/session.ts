@@ -46,7 +46,7 @@ export function sessionCookie(backend: Backend, config: Config): string {
 
 /**
  * Whether a success of `backend` sets the session cookie: when the client has none, or when its sticky backend is on standby,
- * or down by a check of the last minute. One failed request rebinds no client: its backend is still available. Nothing is set
+ * or down by a bad check of the last minute. One failed request rebinds no client: its backend is still available. Nothing is set
  * while no backend is up, and a backup is named only while every primary is down.
  */
 export function shouldSetCookie(
@@ -63,7 +63,7 @@ export function shouldSetCookie(
   if (!stickyBackend) return true;
   if (isAvailable(stickyBackend, backends, health, nowMs)) return false;
   if (isStandby(stickyBackend, backends, health, nowMs)) return true;
-  const { ejection, result } = healthOf(health, stickyBackend.id);
-  if (!result || result.kind === "good" || ejection?.reason === "consecutive failures") return false;
-  return nowMs - result.atMs < CHECK_MOVES_SESSION_MS;
+  // Behind outlier ejection, and in a long term, the last check is good.
+  const { result } = healthOf(health, stickyBackend.id);
+  return result !== undefined && result.kind !== "good" && nowMs - result.atMs < CHECK_MOVES_SESSION_MS;
 }
