@@ -7,7 +7,10 @@ export const CHECK_TIMEOUT_MS = 3_000;
 /** A check is one ask, or two. */
 export const CHECK_SUBREQUESTS = 2;
 
-/** A bad answer is asked again after this time: one 503 of a health route is no outage. */
+/**
+ * A bad answer or a broken connection is asked again after this time: one 503 of a health route is no outage, and by then the
+ * runtime knows which of its pooled connections the backend has closed.
+ */
 const CONFIRM_AFTER_MS = 250;
 
 /** How much of an answer is searched for what `HEALTH_CHECK_EXPECT` says. */
@@ -20,8 +23,8 @@ export interface AskListener {
 }
 
 /**
- * Asks a backend's health route: once where that is good or silent, else twice. A network error is asked again at once, since
- * the pooled connection may have been stale. It never throws: a backend that cannot be asked is a result too.
+ * Asks a backend's health route: once where that is good or silent, else twice. It never throws: a backend that cannot be asked
+ * is a result too.
  */
 export async function check(
   backend: Backend,
@@ -46,7 +49,7 @@ export async function check(
       return { result, asks };
     }
     first = found;
-    if (kind !== "network error") await new Promise((resolve) => setTimeout(resolve, CONFIRM_AFTER_MS));
+    await new Promise((resolve) => setTimeout(resolve, CONFIRM_AFTER_MS));
   }
 }
 

@@ -111,11 +111,11 @@ describe("a check is one ask or two", () => {
     ["two bad answers: the second stands", "503 404", [0, 250], "?-?-", ["bad status", 404, 250]],
     ["a redirect: not followed", "302 302", [0, 250], "?-?-", ["bad status", 302, 250]],
     ["not as expected: again after 250 ms", "page page", [0, 250], "?-?-", ["unexpected answer", 200, 250]],
-    ["a network error: again at once", "breaks@40 200@40", [0, 40], "??+", ["good", 200, 80]],
-    ["two network errors", "breaks breaks", [0, 0], "??-", ["network error", null, 0]],
+    ["a network error: again after 250 ms", "breaks@40 200@40", [0, 290], "??+", ["good", 200, 330]],
+    ["two network errors", "breaks breaks", [0, 250], "??-", ["network error", null, 250]],
     ["no answer in three seconds: one", "hangs", [0], "?-", ["no answer", null, 3_000]],
     ["time runs out in the second ask: the first stands", "503 hangs", [0, 250], "?-?-", ["bad status", 503, 3_000]],
-    ["also after a network error", "breaks hangs", [0, 0], "??-", ["network error", null, 3_000]],
+    ["also after a network error", "breaks hangs", [0, 250], "??-", ["network error", null, 3_000]],
   ])("%s", async (_, replies, askedMs, told, [kind, status, tookMs]) => {
     const route = new Route(...replies.split(" "));
     const { result, asks } = await route.check();
@@ -187,7 +187,7 @@ describe("HEALTH_CHECK_EXPECT", () => {
     },
   );
 
-  it("in a body that breaks is a network error: again at once", async () => {
+  it("in a body that breaks is a network error, and asked again", async () => {
     const route = new Route(inPieces(["{"], "breaks").response, "200");
     expect([(await route.check()).result.kind, route.told]).toEqual(["good", "??+"]);
   });
