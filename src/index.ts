@@ -73,10 +73,11 @@ export default {
     if (reading) await reading;
 
     const result = await forward(context, heldBodies);
-    const { response, backend, status } = result;
+    const { response, chosen, status } = result;
     const nowMs = Date.now();
     if (env.METRICS) recordMetrics(env.METRICS, request, result, nowMs - startedMs);
-    if (!response || !backend) return errorResponse(request, status, TEXTS[status] ?? "");
+    if (!response || !chosen) return errorResponse(request, status, TEXTS[status] ?? "");
+    const { backend } = chosen;
     const isMoving = result.isBinding && shouldSetCookie(client, backend, config, health, nowMs);
     return answerToClient(response, backend, isMoving ? sessionCookie(backend, config) : undefined, config);
   },

@@ -44,8 +44,9 @@ function headersFor(backend: Backend, headers: Headers): Headers {
   return own;
 }
 
-/** Throws an answer away, so that its connection is free: only six may wait at a time. */
-export function discard(response: Response): void {
+/** Throws an answer away, if there is one, so that its connection is free: only six may wait at a time. */
+export function discard(response: Response | undefined): void {
+  if (!response) return;
   closeWebSocket(response);
   response.body?.cancel().catch(() => {});
 }

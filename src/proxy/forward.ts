@@ -17,7 +17,7 @@ import { type BackendView, viewOf } from "../health/view.ts";
 import type { Client } from "../selection/session.ts";
 import { discard, type Sending, send } from "./attempt.ts";
 import { type HeldBodies, type Upload, withBody } from "./body.ts";
-import { allowedFor, type Failure, isFromCache, isProof, type Outcome, outcomeOf } from "./outcome.ts";
+import { allowedFor, type Failure, isFromCache, isProof, outcomeOf } from "./outcome.ts";
 import { plan } from "./plan.ts";
 import { type Attempt, lastFailureOf, type RequestState } from "./request-state.ts";
 
@@ -32,15 +32,13 @@ export interface RequestContext extends Sending, Invocation {
 /** What became of a request. */
 export interface ProxyResult {
   /** `undefined` where no backend's answer can be relayed; `status` is then the Worker's own. */
-  readonly response: Response | undefined;
+  readonly response?: Response;
   readonly status: number;
-  /** The backend that gave the response. */
-  readonly backend: Backend | undefined;
-  /** The backend that was asked first. */
-  readonly first: Backend | undefined;
-  readonly attempts: number;
-  readonly kind: Outcome["kind"];
-  /** Whether the client's session may be bound to the backend: a success, and no last resort. */
+  /** In the order in which they were sent. */
+  readonly attempts: readonly Attempt[];
+  /** The attempt that gave the response. */
+  readonly chosen?: Attempt;
+  /** Whether the client's session may be bound to its backend: a success, and no last resort. */
   readonly isBinding: boolean;
 }
 
@@ -53,21 +51,7 @@ export async function forward(context: RequestContext, heldBodies: HeldBodies): 
     context.body = body;
     return new Driver(context, upload).run();
   });
-  return typeof result === "number" ? resultWithout(result, []) : result;
-}
-
-/** A result without an answer of a backend. */
-function resultWithout(status: 400 | 411 | 502 | 504, attempts: readonly Attempt[]): ProxyResult {
-  const first = attempts[0]?.backend;
-  return {
-    response: undefined,
-    status,
-    backend: undefined,
-    first,
-    attempts: attempts.length,
-    kind: "failed",
-    isBinding: false,
-  };
+  return typeof result === "number" ? { status: result, attempts: [], isBinding: false } : result;
 }
 
 /** The only place that sends, waits, aborts, counts and logs on behalf of a request. */
@@ -107,10 +91,9 @@ class Driver implements RequestState {
   }
 
   async run(): Promise<ProxyResult> {
-    let isFirstStep = true;
-    for (;;) {
+    for (let isFirstStep = true; ; isFirstStep = false) {
       const nowMs = Date.now();
-      if (this.#hasClientLeft) return resultWithout(400, this.attempts);
+      if (this.#hasClientLeft) return { status: 400, attempts: this.attempts, isBinding: false };
       const next = plan(this, this.#views(nowMs), nowMs);
       switch (next.do) {
         case "ask":
@@ -134,19 +117,15 @@ class Driver implements RequestState {
       }
       // A request's own first attempt starts before any check.
       if (isFirstStep) startDueChecks(this.#context, nowMs);
-      isFirstStep = false;
     }
   }
 
   #views(nowMs: number): (backend: Backend) => BackendView {
-    let views: Map<Backend, BackendView> | undefined;
+    const { config, health } = this.#context;
+    const views = new Map<Backend, BackendView>();
     return (backend) => {
-      let view = views?.get(backend);
-      if (!view) {
-        view = viewOf(backend, this.config.backends, this.#context.health, this.client.key, nowMs);
-        views ??= new Map();
-        views.set(backend, view);
-      }
+      const view = views.get(backend) ?? viewOf(backend, config.backends, health, this.client.key, nowMs);
+      views.set(backend, view);
       return view;
     };
   }
@@ -175,39 +154,41 @@ class Driver implements RequestState {
     recordAttempt(healthOf(health, backend.id), nowMs);
     const settling = send(this.#context, backend, abort?.signal).then(
       (response) => this.#settle(attempt, response),
-      () => this.#settle(attempt, undefined),
+      () => this.#settle(attempt),
     );
     this.#unsettled.set(attempt, settling);
     this.#context.subrequests.attempts = this.#unsettled.size;
   }
 
   /** The headers of an attempt have come, or it broke. */
-  #settle(attempt: Attempt, response: Response | undefined): void {
+  #settle(attempt: Attempt, response?: Response): void {
     this.#release(attempt);
-    if (!attempt.outcome) this.#take(attempt, response);
-    else if (response) discard(response);
+    if (attempt.outcome) discard(response);
+    else this.#take(attempt, response);
     this.#context.wake();
   }
 
   /** Takes in what came of an attempt that was not given up. */
   #take(attempt: Attempt, response: Response | undefined): void {
     const { backend, sentMs } = attempt;
+    const atMs = Date.now();
     const known = healthOf(this.#context.health, backend.id);
     recordEnd(known, sentMs);
-    // That is no fault of the backend.
-    if (!response && this.#upload?.isBrokenOff) return;
-    const atMs = Date.now();
-    const outcome: Outcome = response
-      ? outcomeOf(response, backend, this.#context, atMs, known.ejection?.reason === "check: unexpected answer")
-      : { kind: "failed", atMs, reason: "network error", isRelayable: false };
+    if (!response) {
+      // An upload that its client broke off is no fault of the backend.
+      if (this.#isFinished || this.#upload?.isBrokenOff) return;
+      this.#recordFailure(attempt, { kind: "failed", atMs, reason: "network error", isRelayable: false });
+      return;
+    }
+    const isReplaced = known.ejection?.reason === "check: unexpected answer";
+    const outcome = outcomeOf(response, backend, this.#context, atMs, isReplaced);
     if (this.#isFinished) {
-      if (!response) return;
       // Too late for its client, but no backend that hangs answers so.
       if (outcome.kind === "success" && !isFromCache(response)) this.#recordLife(backend, response, atMs);
       discard(response);
       return;
     }
-    if (response) this.#responses.set(attempt, response);
+    this.#responses.set(attempt, response);
     if (outcome.kind === "failed") this.#recordFailure(attempt, outcome);
     else attempt.outcome = outcome;
   }
@@ -256,24 +237,23 @@ class Driver implements RequestState {
 
   #finish(chosen: Attempt | 502 | 504, nowMs: number): ProxyResult {
     this.#isFinished = true;
+    const { attempts, lastResortMs } = this;
     const attempt = typeof chosen === "number" ? undefined : chosen;
     const response = attempt && this.#responses.get(attempt);
-    const kind = attempt?.outcome?.kind;
+    const kind = attempt?.outcome?.kind ?? "failed";
     const isLive = kind === "success" && response !== undefined && !isFromCache(response);
     if (attempt && isLive) this.#recordSuccess(attempt, response, nowMs);
-    const lastFailure = kind === "success" || kind === "doubtful" ? undefined : lastFailureOf(this.attempts);
+    const lastFailure = kind === "failed" && lastFailureOf(attempts);
     if (lastFailure) this.#emit("exhausted", lastFailure);
-    for (const other of this.attempts) {
+    for (const other of attempts) {
       if (other === attempt) continue;
       this.#abort(other);
       this.#discard(other);
     }
-    if (typeof chosen === "number") return resultWithout(chosen, this.attempts);
-    if (!attempt || !response || !kind) throw new Error("an attempt without an answer was chosen");
-    const { backend, sentMs } = attempt;
-    const isBinding = isLive && (this.lastResortMs === undefined || sentMs < this.lastResortMs);
-    const first = this.attempts[0]?.backend;
-    return { response, status: response.status, backend, first, attempts: this.attempts.length, kind, isBinding };
+    if (typeof chosen === "number") return { status: chosen, attempts, isBinding: false };
+    if (!response) throw new Error("an attempt without an answer was chosen");
+    const isBinding = isLive && (lastResortMs === undefined || chosen.sentMs < lastResortMs);
+    return { response, status: response.status, attempts, chosen, isBinding };
   }
 
   #recordSuccess(winner: Attempt, response: Response, nowMs: number): void {
@@ -287,10 +267,10 @@ class Driver implements RequestState {
 
   #recordLife(backend: Backend, response: Response, nowMs: number): void {
     const known = healthOf(this.#context.health, backend.id);
-    // Asked only where it matters: a backend that is up and not being checked needs no proof.
+    // Looked for only where it matters: a backend that is up and not being checked needs no proof.
     const isDoubted = known.ejection !== undefined || isCheckUnderWay(known, nowMs);
-    const hasProof = !isDoubted || isProof(response);
-    if (recordSuccess(known, this.client.key, nowMs, hasProof)) requestCheck(backend, this.#context);
+    if (recordSuccess(known, this.client.key, nowMs, isDoubted && isProof(response)))
+      requestCheck(backend, this.#context);
   }
 
   /** Another backend has served the request that this attempt failed, or is silent about. */
@@ -316,9 +296,7 @@ class Driver implements RequestState {
   }
 
   #discard(attempt: Attempt): void {
-    const response = this.#responses.get(attempt);
-    if (!response) return;
-    discard(response);
+    discard(this.#responses.get(attempt));
     this.#responses.delete(attempt);
   }
 

@@ -8,18 +8,21 @@ import type { ProxyResult } from "../proxy/forward.ts";
 export function recordMetrics(
   dataset: AnalyticsEngineDataset,
   request: Request,
-  { kind, status, backend, first, attempts }: ProxyResult,
+  { status, attempts, chosen }: ProxyResult,
   headersMs: number,
 ): void {
+  const [first] = attempts;
   if (!first) return; // No backend was asked.
-  const { id, isBackup } = backend ?? first;
-  const outcome = kind === "failed" ? "exhausted" : backend === first ? "ok" : "failover";
+  const { backend, outcome } = chosen ?? first;
+  const isServed = chosen !== undefined && outcome?.kind !== "failed";
+  const result = !isServed ? "exhausted" : backend === first.backend ? "ok" : "failover";
+  const role = backend.isBackup ? "backup" : "primary";
   const statusClass = `${Math.floor(status / 100)}xx`;
   try {
     dataset.writeDataPoint({
-      indexes: [id],
-      blobs: [outcome, first.id, request.method, statusClass, coloOf(request), isBackup ? "backup" : "primary"],
-      doubles: [headersMs, attempts],
+      indexes: [backend.id],
+      blobs: [result, first.backend.id, request.method, statusClass, coloOf(request), role],
+      doubles: [headersMs, attempts.length],
     });
   } catch {
     // A metric that is lost harms no request: too large a method, or a binding of another kind under this name.

@@ -1,7 +1,9 @@
 import { afterEach, expect, it, vi } from "vitest";
-import { parseConfig } from "../../../src/config.ts";
+import { type Backend, parseConfig } from "../../../src/config.ts";
 import worker from "../../../src/index.ts";
 import type { ProxyResult } from "../../../src/proxy/forward.ts";
+import type { Outcome } from "../../../src/proxy/outcome.ts";
+import type { Attempt } from "../../../src/proxy/request-state.ts";
 import { recordMetrics } from "../../../src/status/metrics.ts";
 
 const VARS = {
@@ -9,35 +11,45 @@ const VARS = {
   BACKEND_CF: "cf.example.net",
   BACKEND_DUCK: "duck.example.net backup",
 };
-const [cf, duck] = parseConfig(VARS).backends;
-const OK = { response: undefined, status: 206, backend: cf, first: cf, attempts: 1, kind: "success", isBinding: true };
+const [cf, duck] = parseConfig(VARS).backends as [Backend, Backend];
+
+/** An attempt at a backend. */
+function sent(backend: Backend, kind: "success" | "doubtful" | "failed" = "success"): Attempt {
+  return { backend, sentMs: 0, isOnceMore: false, outcome: { kind } as Outcome };
+}
 
 const from = (colo?: unknown) =>
   new Request("https://aiostreams.example.com/stremio/s3cr3t", { cf: { colo } as CfProperties });
 
-function pointOf(result: Partial<ProxyResult>, colo: unknown = "FRA") {
+/** The result of these attempts, of which the last one is relayed if any is. */
+function resultOf(attempts: readonly Attempt[], status: number, isRelayed = true): ProxyResult {
+  const chosen = isRelayed ? attempts.at(-1) : undefined;
+  return { status, attempts, isBinding: true, ...(chosen && { chosen }) };
+}
+
+function pointOf(result: ProxyResult, colo: unknown = "FRA") {
   const writeDataPoint = vi.fn();
-  recordMetrics({ writeDataPoint }, from(colo), { ...OK, ...result } as ProxyResult, 42);
+  recordMetrics({ writeDataPoint }, from(colo), result, 42);
   return writeDataPoint.mock.calls[0]?.[0];
 }
 
 afterEach(() => vi.unstubAllGlobals());
 
-it.each<[string, Partial<ProxyResult>, string[]]>([
-  ["of the backend that was asked first", {}, ["cf", "ok", "cf", "2xx", "primary"]],
-  ["of the same one, asked once more", { attempts: 2 }, ["cf", "ok", "cf", "2xx", "primary"]],
-  ["that was doubtful", { kind: "doubtful", status: 404 }, ["cf", "ok", "cf", "4xx", "primary"]],
-  ["of another one", { backend: duck, attempts: 2 }, ["duck", "failover", "cf", "2xx", "backup"]],
-  ["that failed", { backend: duck, kind: "failed", status: 404 }, ["duck", "exhausted", "cf", "4xx", "backup"]],
-  ["of none", { backend: undefined, kind: "failed", status: 502 }, ["cf", "exhausted", "cf", "5xx", "primary"]],
+it.each<[string, ProxyResult, string[]]>([
+  ["of the backend that was asked first", resultOf([sent(cf)], 206), ["cf", "ok", "cf", "2xx", "primary"]],
+  ["of the same one, once more", resultOf([sent(cf, "failed"), sent(cf)], 206), ["cf", "ok", "cf", "2xx", "primary"]],
+  ["that was doubtful", resultOf([sent(cf, "doubtful")], 404), ["cf", "ok", "cf", "4xx", "primary"]],
+  ["of another one", resultOf([sent(cf, "failed"), sent(duck)], 206), ["duck", "failover", "cf", "2xx", "backup"]],
+  ["that failed", resultOf([sent(cf), sent(duck, "failed")], 404), ["duck", "exhausted", "cf", "4xx", "backup"]],
+  ["of none", resultOf([sent(cf), sent(duck)], 502, false), ["cf", "exhausted", "cf", "5xx", "primary"]],
 ])("the data point of an answer %s has its columns", (_, result, [id, outcome, first, status, role]) => {
   const blobs = [outcome, first, "GET", status, "FRA", role];
-  expect(pointOf(result)).toEqual({ indexes: [id], blobs, doubles: [42, result.attempts ?? 1] });
+  expect(pointOf(result)).toEqual({ indexes: [id], blobs, doubles: [42, result.attempts.length] });
 });
 
 it("no data point is written when no backend was asked, and a data centre that is not known is empty", () => {
-  expect(pointOf({ backend: undefined, first: undefined, attempts: 0, status: 400, kind: "failed" })).toBeUndefined();
-  expect(pointOf({}, 5).blobs[4]).toBe("");
+  expect(pointOf(resultOf([], 400))).toBeUndefined();
+  expect(pointOf(resultOf([sent(cf)], 200), 5).blobs[4]).toBe("");
 });
 
 it("a metric that cannot be written harms no request", () => {
@@ -45,7 +57,7 @@ it("a metric that cannot be written harms no request", () => {
     throw new TypeError("too large");
   });
   for (const dataset of [{ writeDataPoint: broken }, "a variable" as unknown as AnalyticsEngineDataset]) {
-    expect(() => recordMetrics(dataset, from(), OK as ProxyResult, 1)).not.toThrow();
+    expect(() => recordMetrics(dataset, from(), resultOf([sent(cf)], 200), 1)).not.toThrow();
   }
 });
 
