@@ -37,7 +37,7 @@ it.each<[string, Partial<ProxyResult>, string[]]>([
 
 it("no data point is written when no backend was asked, and a data centre that is not known is empty", () => {
   expect(pointOf({ backend: undefined, first: undefined, attempts: 0, status: 400, kind: "failed" })).toBeUndefined();
-  expect(pointOf({}, 5).blobs[4]).toBe("");
+  expect(pointOf({}, null).blobs[4]).toBe("");
 });
 
 it("a metric that cannot be written harms no request", () => {
