@@ -14,7 +14,7 @@ export function pageOf(title: string, content: Markup, style: Markup, nonce = ""
 <link rel="icon" href="data:,">
 <style nonce="${nonce}">
 :root{color-scheme:light dark}
-body{font:16px/1.5 system-ui;max-width:64rem;margin:auto;padding:2rem 1rem;overflow-wrap:anywhere}
+body{font:16px/1.5 system-ui;max-width:72rem;margin:auto;padding:2rem 1rem;overflow-wrap:anywhere}
 ${style}</style>
 ${content}
 `.markup;

@@ -11,7 +11,10 @@ export function scaleOf(minutes: readonly Minute[]): Scale {
   };
 }
 
-/** The last hour of one backend, a bar for each minute: requests stand on the line, failures hang below it. */
+/**
+ * The last hour of one backend, a bar for each minute: requests stand on the line, failures hang below it. For those who cannot
+ * see it the facts of the backend sum it up.
+ */
 export function chart(minutes: readonly Minute[], most: Scale, nowMs: number): Markup {
   const bars = (heightOf: (minute: Minute) => number) =>
     minutes.map((minute) => `M${Math.ceil((minute.startMs - nowMs) / MINUTE_MS)} 0v${heightOf(minute)}`).join("");

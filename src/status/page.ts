@@ -52,6 +52,7 @@ function list(facts: Facts): Markup {
   return html`<dl>${known}</dl>`;
 }
 
+/** Its colours can be read on white and on black in letters as large as a heading's, so light and dark share them. */
 const STYLE = html`*{margin:0}
 .up{color:seagreen}
 .down{color:indianred}

@@ -36,7 +36,7 @@ export function stateText({ role, state, sinceMs, worksAllTheSame }: BackendSnap
 export function factsOf(backend: BackendSnapshot, nowMs: number): Facts {
   const { ejectedFor, nextCheckMs, result, isShared, lastFailure, minutes, weight } = backend;
   const happened = (what: string, status: number | null | undefined, atMs: number) =>
-    inOneLine(what, status && `status ${status}`, `${duration(nowMs - atMs)} ago`);
+    inOneLine(what, status && `HTTP ${status}`, `${duration(nowMs - atMs)} ago`);
   const sum = (of: "requests" | "failures") => minutes.reduce((total, minute) => total + minute[of], 0);
   return {
     why: ejectedFor,

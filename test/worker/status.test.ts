@@ -15,7 +15,7 @@ describe("the status page", () => {
     });
     expect([status, headers["content-type"]]).toEqual([200, "text/html; charset=utf-8"]);
     for (const id of IDS) expect(text).toContain(`✓ ${id}: up for `);
-    expect(text.match(/good, status 200, \d s ago, took \d+ ms/g)).toHaveLength(3);
+    expect(text.match(/good, HTTP 200, \d s ago, took \d+ ms/g)).toHaveLength(3);
     expect(text).toContain("<dd>FRA</dd>");
     expect(lb.backends.map(({ checks, seen }) => [checks, seen.length])).toEqual(Array(3).fill([1, 0]));
     expect((await read()).isolate.requests).toBe(0);

@@ -43,7 +43,7 @@ it("the headline has the sign of the worst that holds, and is the title", () => 
 
 it("facts are shown where there is something to tell, of each backend and of the isolate", () => {
   const hour = "last hour: 0 requests, 0 failed";
-  const down = "why: check: no answer; next check: within 18 s; last check: good, status 200, 0 s ago, took 24 ms";
+  const down = "why: check: no answer; next check: within 18 s; last check: good, HTTP 200, 0 s ago, took 24 ms";
   const isolate =
     "running for: 90 s; data centre: unknown; requests: 12840; failovers: 31; ejections: 6; webSockets: 214";
   const facts = [...pageWith([STANDBY, DOWN], "").matchAll(/<dt>(.*?)<\/dt><dd>(.*?)<\/dd>/g)];
