@@ -15,25 +15,27 @@ export interface Counters extends EventCounts {
 }
 
 export interface BackendCounters {
-  lastFailure: LastFailure | undefined;
-  /** The last hour, by minutes since the epoch; a minute in which nothing happened is absent. */
-  readonly minutes: Map<number, Minute>;
+  lastFailure?: LastFailure;
+  /** The last that were counted, `MINUTES_KEPT` at most; one in which nothing happened is absent. */
+  readonly minutes: Minute[];
 }
 
 export interface LastFailure {
   readonly reason: FailureReason;
-  /** The status that it failed with; `null` where there was no answer. */
-  readonly status: number | null;
+  /** The status that it failed with, if there was an answer. */
+  readonly status: number | undefined;
   readonly atMs: number;
 }
 
 /** One minute of one backend. */
 export interface Minute {
+  readonly startMs: number;
   /** Attempts, so a request that was retried counts at each backend that it reached. */
   requests: number;
   failures: number;
 }
 
+export const MINUTE_MS = 60_000;
 export const MINUTES_KEPT = 60;
 
 export function newCounters(nowMs: number): Counters {
@@ -53,36 +55,27 @@ export function countFailure(
   status: number | undefined,
   nowMs: number,
 ): void {
-  count(counters, id, "failures", nowMs).lastFailure = { reason, status: status ?? null, atMs: nowMs };
+  count(counters, id, "failures", nowMs).lastFailure = { reason, status, atMs: nowMs };
 }
 
-/** The last `MINUTES_KEPT` minutes of a backend, the oldest first and the running one last. */
-export function minutesOf(backend: BackendCounters | undefined, nowMs: number): Minute[] {
-  const oldest = minuteOf(nowMs) - MINUTES_KEPT + 1;
-  return Array.from({ length: MINUTES_KEPT }, (_, i) => backend?.minutes.get(oldest + i) ?? newMinute());
+/** What was counted of a backend in the last `MINUTES_KEPT` minutes, the running one included. */
+export function lastHourOf(backend: BackendCounters | undefined, nowMs: number): Minute[] {
+  return backend?.minutes.filter(({ startMs }) => nowMs - startMs < MINUTES_KEPT * MINUTE_MS) ?? [];
 }
 
-function count(counters: Counters, id: string, what: keyof Minute, nowMs: number): BackendCounters {
+function count(counters: Counters, id: string, what: "requests" | "failures", nowMs: number): BackendCounters {
   let backend = counters.backends.get(id);
   if (!backend) {
-    backend = { lastFailure: undefined, minutes: new Map() };
+    backend = { minutes: [] };
     counters.backends.set(id, backend);
   }
-  const now = minuteOf(nowMs);
-  let minute = backend.minutes.get(now);
+  const { minutes } = backend;
+  const startMs = nowMs - (nowMs % MINUTE_MS);
+  let minute = minutes.findLast((one) => one.startMs === startMs);
   if (!minute) {
-    minute = newMinute();
-    backend.minutes.set(now, minute);
-    for (const old of backend.minutes.keys()) if (old <= now - MINUTES_KEPT) backend.minutes.delete(old);
+    minute = { startMs, requests: 0, failures: 0 };
+    if (minutes.push(minute) > MINUTES_KEPT) minutes.shift();
   }
   minute[what]++;
   return backend;
-}
-
-function newMinute(): Minute {
-  return { requests: 0, failures: 0 };
-}
-
-function minuteOf(nowMs: number): number {
-  return Math.floor(nowMs / 60_000);
 }

@@ -5,10 +5,10 @@ import { html, pageOf } from "./markup.ts";
 const RETRY_AFTER_SECONDS = "5";
 
 /** What an answer of the Worker's own says, and the type of that. */
-export type Body = readonly [type: string, text: string];
+type Body = readonly [type: string, text: string];
 
 export const inJson = (value: unknown): Body => ["application/json", `${JSON.stringify(value)}\n`];
-export const inText = (text: string): Body => ["text/plain; charset=utf-8", `${text}\n`];
+const inText = (text: string): Body => ["text/plain; charset=utf-8", `${text}\n`];
 export const inHtml = (page: string): Body => ["text/html; charset=utf-8", page];
 
 /** An answer of the Worker's own: it is never cached, and its format depends on what the client accepts. */
@@ -29,15 +29,15 @@ export function errorResponse(
 ): Response {
   // The former is for programs, the latter for browsers.
   const outage = { "Retry-After": RETRY_AFTER_SECONDS, Refresh: RETRY_AFTER_SECONDS };
-  return ownResponse(status, bodyOf(text, request.headers.get("Accept")), {
+  const accept = request.headers.get("Accept");
+  const body = prefersJson(accept)
+    ? inJson({ error: text })
+    : prefersHtml(accept)
+      ? inHtml(pageOf("Load balancer", html`<main>${text}</main>`, html`main{white-space:pre-line}`))
+      : inText(text);
+  return ownResponse(status, body, {
     "Access-Control-Allow-Origin": "*",
     ...((status === 502 || status === 504) && outage),
     ...extra,
   });
-}
-
-function bodyOf(text: string, accept: string | null): Body {
-  if (prefersJson(accept)) return inJson({ error: text });
-  if (!prefersHtml(accept)) return inText(text);
-  return inHtml(pageOf("Load balancer", html`<main style="white-space:pre-line">${text}</main>`));
 }

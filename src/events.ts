@@ -72,13 +72,11 @@ export interface EventCounts {
   ejections: number;
 }
 
-/** What an operator need not act on: it heals by itself, or the user did not notice. */
-const HARMLESS: readonly LogEvent["event"][] = ["recovered", "failover"];
-
 /** Tells all who listen: the log, one line of JSON, and the counters. */
 export function emit(event: LogEvent, counts?: EventCounts): void {
   const line = JSON.stringify(event);
-  if (HARMLESS.includes(event.event)) console.log(line);
+  // An operator need not act on these: it heals by itself, or the user did not notice.
+  if (event.event === "recovered" || event.event === "failover") console.log(line);
   else console.error(line);
   if (!counts) return;
   if (event.event === "ejected") counts.ejections++;

@@ -31,6 +31,5 @@ export function recordMetrics(
 
 /** The data centre that a request came in at, by its IATA code; empty where it is not known. */
 export function coloOf(request: Request): string {
-  const colo = request.cf?.colo;
-  return typeof colo === "string" ? colo : "";
+  return String(request.cf?.colo ?? "");
 }

@@ -1,6 +1,6 @@
-import { minutesOf } from "../counters.ts";
+import { lastHourOf } from "../counters.ts";
 import type { CheckTimes } from "../health/due.ts";
-import { type CheckResult, type Ejection, healthOf, isCheckUnderWay, NEVER, stateOf } from "../health/health-state.ts";
+import { type CheckResult, type Ejection, healthOf, NEVER, stateOf } from "../health/health-state.ts";
 import type { Invocation } from "../health/monitor.ts";
 import { isAvailable, isStandby, worksAllTheSame } from "../health/view.ts";
 import type { Snapshot } from "./types.ts";
@@ -10,37 +10,34 @@ type Known = Pick<Invocation, "config" | "health" | "counters">;
 /** What is known at a moment. */
 export function snapshotOf({ config, health, counters }: Known, dataCentre: string, nowMs: number): Snapshot {
   const { backends } = config;
-  const { startedMs, backends: counted, ...counts } = counters;
-  const answering = backends.filter(
-    (one) => isAvailable(one, backends, health, nowMs) || worksAllTheSame(one, backends, health, nowMs),
-  );
+  const { backends: counted, ...counts } = counters;
   return {
-    answering: answering.length,
+    nowMs,
     backends: backends.map((backend) => {
       const { id, weight, isBackup } = backend;
       const known = healthOf(health, id);
-      const { result, ejection } = known;
+      const { result, ejection, isShared } = known;
       const state = stateOf(known, nowMs);
       const isOnStandby = isStandby(backend, backends, health, nowMs);
+      const isAllTheSame = worksAllTheSame(backend, backends, health, nowMs);
       const isUnknown = state === "up" && !result && known.traffic.lastSuccessMs === NEVER;
-      const lastFailure = counted.get(id)?.lastFailure;
       return {
         id,
-        state: isUnknown ? "unknown" : state,
-        worksAllTheSame: worksAllTheSame(backend, backends, health, nowMs),
-        backup: isBackup ? (isOnStandby ? "standby" : "in service") : null,
         weight,
-        sinceSeconds: seconds(nowMs - known.sinceMs),
-        ejectedFor: ejection?.reason ?? null,
-        nextCheckSeconds:
-          ejection && !isOnStandby ? seconds(nextCheckMs(result, ejection, config, health.jitter) - nowMs) : null,
-        result: result ? { ...withAge(result, nowMs), isShared: known.isShared } : null,
-        isBeingChecked: known.isCheckRequested || isCheckUnderWay(known, nowMs),
-        lastFailure: lastFailure ? withAge(lastFailure, nowMs) : null,
-        minutes: minutesOf(counted.get(id), nowMs),
+        role: isOnStandby ? "standby" : isBackup ? "backup" : "primary",
+        state: isUnknown ? "unknown" : state,
+        worksAllTheSame: isAllTheSame,
+        isServing: isAllTheSame || isAvailable(backend, backends, health, nowMs),
+        sinceMs: state === "suspect" ? known.askBeganMs : known.sinceMs,
+        ejectedFor: ejection?.reason,
+        nextCheckMs: ejection && !isOnStandby ? nextCheckMs(result, ejection, config, health.jitter) : undefined,
+        result,
+        isShared,
+        lastFailure: counted.get(id)?.lastFailure,
+        minutes: lastHourOf(counted.get(id), nowMs),
       };
     }),
-    isolate: { dataCentre, ageSeconds: seconds(nowMs - startedMs), sharesResults: config.shareHealth, ...counts },
+    isolate: { dataCentre, ...counts },
   };
 }
 
@@ -53,13 +50,4 @@ function nextCheckMs(
 ): number {
   if (!result || result.atMs < untilMs) return untilMs;
   return result.atMs + Math.min(downTimeMs, healthCheckIntervalMs || downTimeMs) * (1 + jitter / 10);
-}
-
-/** What happened at a moment, told by how long ago that is. */
-function withAge<T extends { readonly atMs: number }>({ atMs, ...rest }: T, nowMs: number) {
-  return { ...rest, ageSeconds: seconds(nowMs - atMs) };
-}
-
-function seconds(ms: number): number {
-  return Math.max(0, Math.round(ms / 1_000));
 }

@@ -1,11 +1,11 @@
 import { prefersJson } from "../accept.ts";
 import type { Config } from "../config.ts";
-import { errorResponse, inHtml, inJson, inText, ownResponse } from "../error-response.ts";
+import { errorResponse, inHtml, inJson, ownResponse } from "../error-response.ts";
 import { checkAll, type Invocation, readWhenCold } from "../health/monitor.ts";
 import { coloOf } from "./metrics.ts";
 import { statusPage } from "./page.ts";
 import { snapshotOf } from "./snapshot.ts";
-import { backendText, isUpFor } from "./text.ts";
+import { isUpFor, toneOf } from "./text.ts";
 
 /** The page checks a backend only if its result is older than this, so that it cannot be used to hammer the backends. */
 const RESULT_AGE_MAX_MS = 5_000;
@@ -14,7 +14,7 @@ const RESULT_AGE_MAX_MS = 5_000;
 const WAIT_MAX_MS = 6_500;
 
 /** How often the page asks for itself again. */
-const REFRESH_SECONDS = 10;
+const REFRESH_SECONDS = "10";
 
 /** Whether a request's path and query are those of the status page. */
 export function isStatusPath(path: string, { statusPath }: Pick<Config, "statusPath">): boolean {
@@ -42,18 +42,17 @@ export async function answerStatus(request: Request, path: string, invocation: I
   await checkAll(invocation, RESULT_AGE_MAX_MS, WAIT_MAX_MS);
   const snapshot = snapshotOf(invocation, coloOf(request), Date.now());
   const backend = snapshot.backends.find((one) => one.id === id);
-  const isUp = backend ? isUpFor(backend) : snapshot.answering > 0;
+  const isUp = backend ? isUpFor(backend) : toneOf(snapshot) !== "down";
 
   const nonce = crypto.randomUUID();
-  const isJson = query.get("format") === "json" || prefersJson(request.headers.get("Accept"));
-  const refreshSeconds = isJson || backend || query.get("refresh") === "off" ? undefined : REFRESH_SECONDS;
-  const page = () => inHtml(statusPage(snapshot, { nonce, refreshSeconds }));
-  const body = isJson ? inJson(backend ?? snapshot) : backend ? inText(backendText(backend)) : page();
+  const isPage = !backend && query.get("format") !== "json" && !prefersJson(request.headers.get("Accept"));
+  const isPaused = query.get("refresh") === "off";
+  const body = isPage ? inHtml(statusPage(snapshot, nonce, isPaused)) : inJson(backend ?? snapshot);
   return ownResponse(isUp ? 200 : 503, body, {
     "Content-Security-Policy": `default-src 'none'; style-src 'nonce-${nonce}'; img-src data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'`,
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "X-Robots-Tag": "noindex",
-    ...(refreshSeconds && { Refresh: String(refreshSeconds) }),
+    ...(isPage && !isPaused && { Refresh: REFRESH_SECONDS }),
   });
 }

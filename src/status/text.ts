@@ -1,93 +1,68 @@
-import type { Minute } from "../counters.ts";
-import type { EjectionReason } from "../events.ts";
+import type { State } from "../health/health-state.ts";
 import type { BackendSnapshot, Snapshot } from "./types.ts";
 
+/** What is known by name; `undefined` where there is nothing to tell. */
+export type Facts = Readonly<Record<string, string | number | undefined>>;
+
 /** The page's headline. A backup on standby is neither up nor missed. */
-export function summaryOf({ answering, backends }: Snapshot): string {
-  const inService = backends.filter(({ backup }) => backup !== "standby");
-  const all = inService.length;
-  const up = inService.filter(({ state }) => state === "up").length;
+export function summaryOf({ backends }: Snapshot): string {
   if (backends.some(({ worksAllTheSame }) => worksAllTheSame)) {
     return "No backend passes its check, but users are served all the same";
   }
-  if (up === 0) return answering === 0 ? "No backend is up" : "No backend is known to be up";
-  if (up < all) return `${up} of ${all} backends ${up === 1 ? "is" : "are"} up`;
-  return all === 1 ? "The backend is up" : `All ${all} backends are up`;
+  const inService = backends.filter(({ role }) => role !== "standby");
+  return `${inService.filter(isUpFor).length} of ${inService.length} backends up`;
+}
+
+/** The worst that holds. */
+export function toneOf({ backends }: Snapshot): State {
+  if (!backends.some(({ isServing }) => isServing)) return "down";
+  return backends.every(isUpFor) ? "up" : "suspect";
 }
 
 /** Whether all is well with one backend, for a monitor that asks for it alone. */
-export function isUpFor({ state, backup }: BackendSnapshot): boolean {
-  return state === "up" || backup === "standby";
+export function isUpFor({ state, role }: BackendSnapshot): boolean {
+  return state === "up" || role === "standby";
 }
 
-/** One backend in a line, for a monitor. */
-export function backendText(backend: BackendSnapshot): string {
-  return `${backend.id}: ${stateWord(backend)}, ${stateDetail(backend)}. Last check: ${checkText(backend)}.`;
+export function stateText({ role, state, sinceMs, worksAllTheSame }: BackendSnapshot, nowMs: number): string {
+  return inOneLine(
+    role !== "primary" && role,
+    `${state} for ${duration(nowMs - sinceMs)}`,
+    worksAllTheSame && "but in use",
+  );
 }
 
-export function stateWord({ state, backup }: BackendSnapshot): string {
-  const isOut = state === "down" || state === "suspect";
-  if (backup) return `Backup, ${isOut ? state : backup}`;
-  return { up: "Up", suspect: "Suspect", down: "Down", unknown: "Being checked" }[state];
-}
-
-export function stateDetail(backend: BackendSnapshot): string {
-  const { state, backup, worksAllTheSame, sinceSeconds, nextCheckSeconds } = backend;
-  const since = `for ${duration(sinceSeconds)}`;
-  if (worksAllTheSame) return `${since}, users are served all the same`;
-  if (state === "down") {
-    return `${since}, checked again ${nextCheckSeconds ? `within ${duration(nextCheckSeconds)}` : "when it is needed"}`;
-  }
-  if (state === "suspect") return "no answer to its check yet";
-  if (backup) return backup === "standby" ? "not used while another backend is up" : "no other backend is up";
-  return state === "up" ? since : "nothing is known yet";
-}
-
-export function ejectionText(reason: EjectionReason): string {
-  return reason === "consecutive failures" ? `${reason}, of this backend alone` : reason;
-}
-
-export function checkText({ result, isBeingChecked }: BackendSnapshot): string {
-  if (!result) return isBeingChecked ? "being checked" : "none";
-  const { kind, status, tookMs, ageSeconds, isShared } = result;
-  const took = `${count(tookMs)} ms`;
-  const isAnswered = kind !== "no answer" && kind !== "network error";
-  const outcome = isAnswered ? `answered ${status} in ${took}` : `${kind} after ${took}`;
-  const unexpected = kind === "unexpected answer" ? ", but not what HEALTH_CHECK_EXPECT wants" : "";
-  const from = isShared ? ", by another isolate" : "";
-  return `${outcome}${unexpected}, ${ago(ageSeconds)}${from}${isBeingChecked ? "; being checked again" : ""}`;
-}
-
-export function lastFailureText({ lastFailure }: BackendSnapshot): string {
-  if (!lastFailure) return "none seen";
-  const { reason, status, ageSeconds } = lastFailure;
-  return `${reason}${status === null ? "" : ` (${status})`}, ${ago(ageSeconds)}`;
-}
-
-/** A chart in words. */
-export function hourText(minutes: readonly Minute[]): string {
+/** What is known of one backend, apart from its state. */
+export function factsOf(backend: BackendSnapshot, nowMs: number): Facts {
+  const { ejectedFor, nextCheckMs, result, isShared, lastFailure, minutes, weight } = backend;
+  const happened = (what: string, status: number | null | undefined, atMs: number) =>
+    inOneLine(what, status && `HTTP ${status}`, `${duration(nowMs - atMs)} ago`);
   const sum = (of: "requests" | "failures") => minutes.reduce((total, minute) => total + minute[of], 0);
-  const requests = sum("requests");
-  const failures = sum("failures");
-  return `${count(requests)} ${requests === 1 ? "request" : "requests"}${failures === 0 ? "" : `, ${count(failures)} failed`}`;
+  return {
+    why: ejectedFor,
+    "next check": nextCheckMs && `within ${duration(nextCheckMs - nowMs)}`,
+    "last check":
+      result &&
+      inOneLine(
+        happened(result.kind, result.status, result.atMs),
+        result.kind === "unexpected answer" && "not what HEALTH_CHECK_EXPECT wants",
+        `took ${result.tookMs} ms`,
+        isShared && "by another isolate",
+      ),
+    "last failure": lastFailure && happened(lastFailure.reason, lastFailure.status, lastFailure.atMs),
+    "last hour": `${sum("requests")} requests, ${sum("failures")} failed`,
+    weight: weight === 1 ? undefined : weight,
+  };
 }
 
-export function count(number: number): string {
-  return number.toLocaleString("en");
+/** What there is to tell of the same thing. */
+function inOneLine(...parts: readonly (string | number | false | null | undefined)[]): string {
+  return parts.filter(Boolean).join(", ");
 }
-
-function ago(seconds: number): string {
-  return seconds === 0 ? "just now" : `${duration(seconds)} ago`;
-}
-
-const UNITS = [
-  ["d", 86_400],
-  ["h", 3_600],
-  ["min", 60],
-] as const;
 
 /** A time span in the largest unit of which there are two. */
-export function duration(seconds: number): string {
-  const [unit, size] = UNITS.find(([, size]) => seconds >= 2 * size) ?? ["s", 1];
-  return `${Math.floor(seconds / size)} ${unit}`;
+export function duration(ms: number): string {
+  const seconds = Math.max(0, Math.round(ms / 1_000));
+  if (seconds < 120) return `${seconds} s`;
+  return seconds < 7_200 ? `${Math.floor(seconds / 60)} min` : `${Math.floor(seconds / 3_600)} h`;
 }

@@ -49,7 +49,7 @@ it.each<[string, ProxyResult, string[]]>([
 
 it("no data point is written when no backend was asked, and a data centre that is not known is empty", () => {
   expect(pointOf(resultOf([], 400))).toBeUndefined();
-  expect(pointOf(resultOf([sent(cf)], 200), 5).blobs[4]).toBe("");
+  expect(pointOf(resultOf([sent(cf)], 200), null).blobs[4]).toBe("");
 });
 
 it("a metric that cannot be written harms no request", () => {

@@ -8,7 +8,7 @@ export const NOW_MS = 1_800_000_000_000;
 export const IDS = ["cf", "duck", "koyeb"];
 export const BACKUP = { BACKEND_DUCK: "duck.example.net backup" };
 export const DEAD = { kind: "no answer", status: null, tookMs: 3_000 } as const;
-export const RESULT = { kind: "good", status: 200, tookMs: 24, ageSeconds: 0, isShared: false } as const;
+export const RESULT = { kind: "good", status: 200, tookMs: 24, atMs: NOW_MS } as const;
 
 export type Isolate = Pick<Invocation, "config" | "health" | "counters">;
 
@@ -34,21 +34,28 @@ export function take(
 export function backend(parts: Partial<BackendSnapshot> = {}): BackendSnapshot {
   return {
     id: "cf",
+    weight: 1,
+    role: "primary",
     state: "up",
     worksAllTheSame: false,
-    backup: null,
-    weight: 1,
-    sinceSeconds: 90,
-    ejectedFor: null,
-    nextCheckSeconds: null,
+    isServing: true,
+    sinceMs: NOW_MS - 90_000,
+    ejectedFor: undefined,
+    nextCheckMs: undefined,
     result: RESULT,
-    isBeingChecked: false,
-    lastFailure: null,
-    minutes: Array(60).fill({ requests: 0, failures: 0 }),
+    isShared: false,
+    lastFailure: undefined,
+    minutes: [],
     ...parts,
   };
 }
 
 export function downBackend(parts: Partial<BackendSnapshot> = {}): BackendSnapshot {
-  return backend({ state: "down", ejectedFor: "check: no answer", nextCheckSeconds: 18, ...parts });
+  const down = {
+    state: "down",
+    isServing: false,
+    ejectedFor: "check: no answer",
+    nextCheckMs: NOW_MS + 18_000,
+  } as const;
+  return backend({ ...down, ...parts });
 }
