@@ -1,5 +1,6 @@
 import type { Backend, Config } from "../config.ts";
-import type { CheckResult } from "./health-state.ts";
+import { sleep } from "../time.ts";
+import type { Ask, CheckResult } from "./health-state.ts";
 
 /** How long a check may take, both asks and their bodies included. A health route answers in milliseconds. */
 export const CHECK_TIMEOUT_MS = 3_000;
@@ -16,40 +17,36 @@ const CONFIRM_AFTER_MS = 250;
 /** How much of an answer is searched for what `HEALTH_CHECK_EXPECT` says. */
 const SEARCHED_BYTES_MAX = 64 * 1024;
 
-/** What the driver of a check learns of each ask. */
-export interface AskListener {
-  readonly onAsk: () => void;
-  readonly onAnswer: (isGood: boolean) => void;
-}
-
 /**
- * Asks a backend's health route: once where that is good or silent, else twice. It never throws: a backend that cannot be asked
- * is a result too.
+ * Asks a backend's health route: once where that is good or silent, else twice. `onAnswer` hears of each ask that tells
+ * something. It never throws: a backend that cannot be asked is a result too.
  */
 export async function check(
   backend: Backend,
   config: Config,
-  { onAsk, onAnswer }: AskListener,
+  onAnswer: (ask: Ask) => void,
 ): Promise<{ readonly result: CheckResult; readonly asks: number }> {
   const startedMs = Date.now();
   const abort = new AbortController();
   const timer = setTimeout(() => abort.abort(), CHECK_TIMEOUT_MS);
   let first: CheckResult | undefined;
   for (let asks = 1; ; asks++) {
-    onAsk();
-    const { kind, status } = await ask(backend, config, abort.signal);
-    const atMs = Date.now();
-    const found: CheckResult = { kind, status, tookMs: atMs - startedMs, atMs };
+    const beganMs = Date.now();
+    const answer = await ask(backend, config, abort.signal);
+    const endedMs = Date.now();
+    const isGood = answer.kind === "good";
     // If time runs out in the second ask, the first one stands.
-    const result = kind === "no answer" && first ? { ...first, atMs, tookMs: found.tookMs } : found;
-    const isLast = asks === CHECK_SUBREQUESTS || kind === "good" || kind === "no answer";
-    if (isLast || kind !== "network error") onAnswer(kind === "good");
+    const { kind, status } = (answer.kind === "no answer" && first) || answer;
+    const result = { kind, status, tookMs: endedMs - startedMs, atMs: endedMs };
+    const isLast = asks === CHECK_SUBREQUESTS || isGood || kind === "no answer";
+    // One broken connection alone tells nothing.
+    if (isLast || kind !== "network error") onAnswer({ beganMs, endedMs, isGood });
     if (isLast) {
       clearTimeout(timer);
       return { result, asks };
     }
-    first = found;
-    await new Promise((resolve) => setTimeout(resolve, CONFIRM_AFTER_MS));
+    first = result;
+    await sleep(CONFIRM_AFTER_MS);
   }
 }
 
@@ -91,23 +88,17 @@ function headersOf({ headers }: Backend, { primaryDomain }: Config): Headers {
 
 /** Whether the beginning of a response's body contains a text. What is not needed of the body is not read. */
 async function hasText({ body }: Response, text: string): Promise<boolean> {
-  if (text === "") {
-    body?.cancel().catch(() => {});
-    return true;
-  }
-  const reader = body?.getReader();
   const decoder = new TextDecoder();
   let found = "";
   let bytes = 0;
-  for (;;) {
-    const { value, done } = (await reader?.read()) ?? { done: true };
-    if (value) {
-      found += decoder.decode(value.subarray(0, SEARCHED_BYTES_MAX - bytes), { stream: true });
-      bytes += value.length;
+  if (body && text === "") await body.cancel();
+  else if (body) {
+    // To leave the loop lets go of the body.
+    for await (const part of body) {
+      found += decoder.decode(part.subarray(0, SEARCHED_BYTES_MAX - bytes), { stream: true });
+      bytes += part.length;
+      if (found.includes(text) || bytes >= SEARCHED_BYTES_MAX) break;
     }
-    const isFound = found.includes(text);
-    if (!isFound && !done && bytes < SEARCHED_BYTES_MAX) continue;
-    reader?.cancel().catch(() => {});
-    return isFound;
   }
+  return found.includes(text);
 }

@@ -66,7 +66,6 @@ export interface BackendHealth {
   checkBeganMs: number;
   /** A lease: past it a check counts as lost, since the runtime may cancel it with its invocation. */
   checkLeaseUntilMs: number;
-  askBeganMs: number;
   /** This isolate's own: the clocks of two machines differ. */
   lastAsk: Ask | undefined;
   /** When an ask last vouched for an answer to each of these clients, the latest last. */
@@ -129,7 +128,6 @@ export function healthOf(health: Health, id: string): BackendHealth {
       isCheckRequested: false,
       checkBeganMs: NEVER,
       checkLeaseUntilMs: NEVER,
-      askBeganMs: NEVER,
       lastAsk: undefined,
       vouchedMs: new Map(),
       traffic: {
@@ -164,7 +162,7 @@ export function isCheckUnderWay(known: BackendHealth, nowMs: number): boolean {
 
 /** Whether a check has gone unanswered for so long that its backend is not relied on. */
 export function isUnanswered(known: BackendHealth, nowMs: number): boolean {
-  return isCheckUnderWay(known, nowMs) && nowMs - known.askBeganMs >= SUSPECT_AFTER_MS;
+  return isCheckUnderWay(known, nowMs) && nowMs - known.checkBeganMs >= SUSPECT_AFTER_MS;
 }
 
 /** Whether a check may begin now: one at a time, and not too soon after the last one. */
@@ -176,7 +174,6 @@ export function mayCheck(known: BackendHealth, nowMs: number): boolean {
 export function beginCheck(known: BackendHealth, nowMs: number, leaseMs: number): void {
   known.isCheckRequested = false;
   known.checkBeganMs = nowMs;
-  known.askBeganMs = nowMs;
   known.checkLeaseUntilMs = nowMs + leaseMs;
 }
 

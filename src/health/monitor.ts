@@ -1,13 +1,12 @@
 import type { Backend, Config } from "../config.ts";
 import type { Counters } from "../counters.ts";
 import { emit } from "../events.ts";
-import { withTimeout } from "../with-timeout.ts";
+import { sleep, withTimeout } from "../time.ts";
 import { CHECK_SUBREQUESTS, CHECK_TIMEOUT_MS, check } from "./check.ts";
 import { isCheckDueByAge, isCheckWanted, isWorthSharing } from "./due.ts";
 import {
   type BackendHealth,
   beginCheck,
-  CHECK_SPACING_MS,
   type Change,
   endCheck,
   type Health,
@@ -38,6 +37,9 @@ export interface Invocation {
 
 /** How long a lease on a check lasts: the check itself and what the runtime adds to it. */
 const CHECK_LEASE_MS = CHECK_TIMEOUT_MS + 1_000;
+
+/** How often to look whether a check may begin, or has ended: the promise of another invocation must not be awaited. */
+const POLL_MS = 25;
 
 /** How many checks by age one passing request may begin, so that its own failures can still have theirs. */
 const CHECKS_BY_AGE_MAX = 6;
@@ -106,10 +108,7 @@ export async function checkAll(invocation: Invocation, maxAgeMs: number, waitMs:
       isPending ||= known.isCheckRequested || isCheckUnderWay(known, nowMs);
     }
     if (!isPending || nowMs >= deadlineMs) return;
-    await new Promise<void>((resolve) => {
-      invocation.wake = resolve;
-      setTimeout(resolve, CHECK_SPACING_MS / 5);
-    });
+    await sleep(POLL_MS);
   }
 }
 
@@ -123,12 +122,9 @@ export function requestCheck(backend: Backend, invocation: Invocation): void {
 }
 
 async function checkWhenAllowed(backend: Backend, known: BackendHealth, invocation: Invocation): Promise<void> {
-  for (;;) {
-    const nowMs = Date.now();
-    if (!known.isCheckRequested) return;
-    if (mayCheck(known, nowMs)) return checkNow(backend, invocation);
-    const spacingMs = isCheckUnderWay(known, nowMs) ? 0 : known.checkBeganMs + CHECK_SPACING_MS - nowMs;
-    await new Promise((resolve) => setTimeout(resolve, Math.max(spacingMs, CHECK_SPACING_MS / 5)));
+  while (known.isCheckRequested) {
+    if (mayCheck(known, Date.now())) return checkNow(backend, invocation);
+    await sleep(POLL_MS);
   }
 }
 
@@ -142,14 +138,9 @@ async function checkNow(backend: Backend, invocation: Invocation): Promise<void>
     // Another invocation may have begun one while this one waited for a connection.
     if (!mayCheck(known, nowMs)) return undefined;
     beginCheck(known, nowMs, CHECK_LEASE_MS);
-    const checked = await check(backend, config, {
-      onAsk: () => {
-        known.askBeganMs = Date.now();
-      },
-      onAnswer: (isGood) => {
-        known.lastAsk = { beganMs: known.askBeganMs, endedMs: Date.now(), isGood };
-        invocation.wake();
-      },
+    const checked = await check(backend, config, (ask) => {
+      known.lastAsk = ask;
+      invocation.wake();
     });
     endCheck(known);
     return checked;

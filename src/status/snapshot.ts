@@ -28,7 +28,7 @@ export function snapshotOf({ config, health, counters }: Known, dataCentre: stri
         state: isUnknown ? "unknown" : state,
         worksAllTheSame: isAllTheSame,
         isServing: isAllTheSame || isAvailable(backend, backends, health, nowMs),
-        sinceMs: state === "suspect" ? known.askBeganMs : known.sinceMs,
+        sinceMs: state === "suspect" ? known.checkBeganMs : known.sinceMs,
         ejectedFor: ejection?.reason,
         nextCheckMs: ejection && !isOnStandby ? nextCheckMs(result, ejection, config, health.jitter) : undefined,
         result,

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { check } from "../../../src/health/check.ts";
+import type { Ask } from "../../../src/health/health-state.ts";
 import { backendOf, configWith } from "../sample.ts";
 
 const START_MS = 1_000_000;
@@ -9,8 +10,8 @@ const EXPECTED = '"success":true';
 /** A backend's health route, as it answers ask by ask; whatever waits ends with the signal. */
 class Route {
   readonly asks: { url: string; init: RequestInit; atMs: number }[] = [];
-  /** What its driver was told: `?` for each ask, `+` and `-` for good and bad answers. */
-  told = "";
+  /** The asks that its driver was told of: from when to when, in ms, and whether the answer was good. */
+  readonly told: string[] = [];
   /** How many timers run on when the check has ended. */
   timersLeft = -1;
   readonly #replies: (string | Response)[];
@@ -40,13 +41,10 @@ class Route {
   /** Lets time pass until the check has ended. */
   async check(vars: Readonly<Record<string, unknown>> = {}) {
     const config = configWith(vars);
-    const onAsk = () => {
-      this.told += "?";
+    const onAnswer = ({ beganMs, endedMs, isGood }: Ask) => {
+      this.told.push(`${beganMs - START_MS}-${endedMs - START_MS} ${isGood ? "good" : "bad"}`);
     };
-    const onAnswer = (isGood: boolean) => {
-      this.told += isGood ? "+" : "-";
-    };
-    const checked = check(backendOf(config, "a"), config, { onAsk, onAnswer }).finally(() => {
+    const checked = check(backendOf(config, "a"), config, onAnswer).finally(() => {
       this.timersLeft = vi.getTimerCount();
     });
     await vi.advanceTimersByTimeAsync(10_000);
@@ -106,16 +104,28 @@ describe("a check asks", () => {
 
 describe("a check is one ask or two", () => {
   it.each([
-    ["good: one", "200@40", [0], "?+", ["good", 200, 40]],
-    ["a bad answer: again after 250 ms", "503@40 200@40", [0, 290], "?-?+", ["good", 200, 330]],
-    ["two bad answers: the second stands", "503 404", [0, 250], "?-?-", ["bad status", 404, 250]],
-    ["a redirect: not followed", "302 302", [0, 250], "?-?-", ["bad status", 302, 250]],
-    ["not as expected: again after 250 ms", "page page", [0, 250], "?-?-", ["unexpected answer", 200, 250]],
-    ["a network error: again after 250 ms", "breaks@40 200@40", [0, 290], "??+", ["good", 200, 330]],
-    ["two network errors", "breaks breaks", [0, 250], "??-", ["network error", null, 250]],
-    ["no answer in three seconds: one", "hangs", [0], "?-", ["no answer", null, 3_000]],
-    ["time runs out in the second ask: the first stands", "503 hangs", [0, 250], "?-?-", ["bad status", 503, 3_000]],
-    ["also after a network error", "breaks hangs", [0, 250], "??-", ["network error", null, 3_000]],
+    ["good: one", "200@40", [0], ["0-40 good"], ["good", 200, 40]],
+    ["a bad answer: again after 250 ms", "503@40 200@40", [0, 290], ["0-40 bad", "290-330 good"], ["good", 200, 330]],
+    ["two bad answers: the second stands", "503 404", [0, 250], ["0-0 bad", "250-250 bad"], ["bad status", 404, 250]],
+    ["a redirect: not followed", "302 302", [0, 250], ["0-0 bad", "250-250 bad"], ["bad status", 302, 250]],
+    [
+      "not as expected: again after 250 ms",
+      "page page",
+      [0, 250],
+      ["0-0 bad", "250-250 bad"],
+      ["unexpected answer", 200, 250],
+    ],
+    ["a network error: again after 250 ms", "breaks@40 200@40", [0, 290], ["290-330 good"], ["good", 200, 330]],
+    ["two network errors", "breaks breaks", [0, 250], ["250-250 bad"], ["network error", null, 250]],
+    ["no answer in three seconds: one", "hangs", [0], ["0-3000 bad"], ["no answer", null, 3_000]],
+    [
+      "time runs out in the second ask: the first stands",
+      "503 hangs",
+      [0, 250],
+      ["0-0 bad", "250-3000 bad"],
+      ["bad status", 503, 3_000],
+    ],
+    ["also after a network error", "breaks hangs", [0, 250], ["250-3000 bad"], ["network error", null, 3_000]],
   ])("%s", async (_, replies, askedMs, told, [kind, status, tookMs]) => {
     const route = new Route(...replies.split(" "));
     const { result, asks } = await route.check();
@@ -189,6 +199,6 @@ describe("HEALTH_CHECK_EXPECT", () => {
 
   it("in a body that breaks is a network error, and asked again", async () => {
     const route = new Route(inPieces(["{"], "breaks").response, "200");
-    expect([(await route.check()).result.kind, route.told]).toEqual(["good", "??+"]);
+    expect([(await route.check()).result.kind, route.told]).toEqual(["good", ["250-250 good"]]);
   });
 });

@@ -34,12 +34,6 @@ describe("a backend is up, suspect or down", () => {
       expect([stateOf(known, 1_000), known.ejection?.reason]).toEqual(["down", `check: ${kind}`]);
     },
   );
-
-  it("not suspect while its check's second ask is younger than a second", () => {
-    const known = backendAfter("check@0");
-    known.askBeganMs = 500;
-    expect([stateOf(known, 1_499), stateOf(known, 1_500)]).toEqual(["up", "suspect"]);
-  });
 });
 
 describe("a check", () => {

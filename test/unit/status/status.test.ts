@@ -133,8 +133,8 @@ describe("one backend's answer, for a monitor,", () => {
 
 describe("the page's checks", () => {
   it("leave a result alone until it is five seconds old, whichever isolate made it", async () => {
-    take(isolate, "cf", { atMs: NOW_MS - 4_999 });
-    take(isolate, "duck", { atMs: NOW_MS - 4_999 }, true);
+    take(isolate, "cf", { atMs: NOW_MS - 4_900 });
+    take(isolate, "duck", { atMs: NOW_MS - 4_900 }, true);
     take(isolate, "koyeb", { atMs: NOW_MS - 5_000 });
     await ask();
     expect(asked).toEqual(["koyeb"]);

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { withTimeout } from "../../src/with-timeout.ts";
+import { withTimeout } from "../../src/time.ts";
 
 beforeEach(() => {
   vi.useFakeTimers();
