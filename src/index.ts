@@ -6,7 +6,7 @@ import { emit } from "./events.ts";
 import { type Health, newHealth } from "./health/health-state.ts";
 import { readWhenCold } from "./health/monitor.ts";
 import { Subrequests } from "./health/subrequests.ts";
-import { newHeldBodies } from "./proxy/body.ts";
+import type { HeldBodies } from "./proxy/body.ts";
 import { forward } from "./proxy/forward.ts";
 import { answerToClient, headersToBackend, isCacheable } from "./proxy/headers.ts";
 import { ATTEMPTS_PER_CANDIDATE } from "./proxy/plan.ts";
@@ -21,7 +21,7 @@ interface Env extends Readonly<Record<string, unknown>> {
 /** These live as long as the isolate. Plain data: nothing that the runtime binds to one request. */
 let parsed: { env: Env; config: Config | ConfigError } | undefined;
 let isolate: { health: Health; counters: Counters } | undefined;
-const heldBodies = newHeldBodies();
+const heldBodies: HeldBodies = new Set();
 
 /** What the Worker says where no backend's answer can be relayed, by status. */
 const TEXTS: Readonly<Record<number, string>> = {

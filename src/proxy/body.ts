@@ -16,62 +16,43 @@ const STEP_BYTES = 128 * 1024;
 /** For how long a reservation counts without being renewed; the runtime may cancel its invocation, timers included, at any time. */
 const LEASE_MS = 3_000;
 
-/** The bytes that one request holds. */
+/** The bytes that one request holds, and until when they count. */
 interface Reservation {
   bytes: number;
   leaseUntilMs: number;
 }
 
 /** What the requests of an isolate hold of their bodies. */
-export interface HeldBodies {
-  bytes: number;
-  /** In the order in which their leases end. */
-  readonly reservations: Set<Reservation>;
-}
-
-export function newHeldBodies(): HeldBodies {
-  return { bytes: 0, reservations: new Set() };
-}
+export type HeldBodies = Set<Reservation>;
 
 /** One request's part of what the isolate holds. It has to be released; where that does not happen its lease ends it. */
-export class BodyHolder {
-  readonly #all: HeldBodies;
-  readonly #own: Reservation = { bytes: 0, leaseUntilMs: 0 };
-  #renewal: ReturnType<typeof setInterval> | null = null;
-
-  constructor(all: HeldBodies) {
-    this.#all = all;
-  }
-
-  /** Reserves so many bytes more. Returns whether they may be held. */
-  reserve(bytes: number): boolean {
-    const all = this.#all;
-    const own = this.#own;
-    const nowMs = Date.now();
-    expireLeases(all, nowMs);
-    if (all.bytes + bytes > HELD_BYTES_MAX) return false;
-    own.bytes += bytes;
-    own.leaseUntilMs = nowMs + LEASE_MS;
-    // Given up for lost after all: it counts again, with all that it holds.
-    all.bytes += all.reservations.delete(own) ? bytes : own.bytes;
-    all.reservations.add(own);
-    this.#renewal ??= setInterval(() => this.reserve(0), LEASE_MS / 3);
-    return true;
-  }
-
-  release(): void {
-    clearInterval(this.#renewal);
-    if (!this.#all.reservations.delete(this.#own)) return;
-    this.#all.bytes -= this.#own.bytes;
-  }
-}
-
-function expireLeases(all: HeldBodies, nowMs: number): void {
-  for (const reservation of all.reservations) {
-    if (reservation.leaseUntilMs > nowMs) return;
-    all.reservations.delete(reservation);
-    all.bytes -= reservation.bytes;
-  }
+export function holderIn(all: HeldBodies) {
+  const own: Reservation = { bytes: 0, leaseUntilMs: 0 };
+  const renew = () => {
+    own.leaseUntilMs = Date.now() + LEASE_MS;
+    // One that was given up for lost after all counts again.
+    all.add(own);
+  };
+  const renewal = setInterval(renew, LEASE_MS / 3);
+  return {
+    /** Reserves so many bytes more. Returns whether they may be held. */
+    reserve(bytes: number): boolean {
+      renew();
+      const nowMs = Date.now();
+      let total = bytes;
+      for (const reservation of all) {
+        if (reservation.leaseUntilMs > nowMs) total += reservation.bytes;
+        else all.delete(reservation);
+      }
+      if (total > HELD_BYTES_MAX) return false;
+      own.bytes += bytes;
+      return true;
+    },
+    release(): void {
+      clearInterval(renewal);
+      all.delete(own);
+    },
+  };
 }
 
 /** A body on its way from the client. */
@@ -90,10 +71,10 @@ export async function withBody<T>(
   heldBodies: HeldBodies,
   serve: (body: Body, upload: Upload) => Promise<T>,
 ): Promise<T | 400 | 411> {
-  const holder = new BodyHolder(heldBodies);
+  const holder = holderIn(heldBodies);
   const upload = { isBrokenOff: false, onBrokenOff: () => {} };
   try {
-    const body = await readBody(request, holder, upload).catch(() => 400 as const);
+    const body = await readBody(request, holder.reserve, upload).catch(() => 400 as const);
     return typeof body === "number" ? body : await serve(body, upload);
   } finally {
     holder.release();
@@ -106,49 +87,39 @@ export async function withBody<T>(
  *
  * @throws what the runtime throws when the client goes away halfway.
  */
-export async function readBody(request: Request, holder: BodyHolder, upload: Upload): Promise<Body | 411> {
+export async function readBody(
+  request: Request,
+  reserve: (bytes: number) => boolean,
+  upload: Upload,
+): Promise<Body | 411> {
   if (request.body === null) return null;
-  const header = request.headers.get("Content-Length");
-  const length = header === null ? undefined : Number(header);
+  // Not a number where the client does not say it: then no comparison holds.
+  const length = Number(request.headers.get("Content-Length") ?? Number.NaN);
   if (request.method === "GET" || request.method === "HEAD") {
     // `fetch` refuses GET and HEAD with bytes. It passes on the request's own stream, but none that is chunked.
-    if (length !== undefined) return length > 0 ? request.body : null;
+    if (length >= 0) return length > 0 ? request.body : null;
     return (await request.body.getReader().read()).done ? null : 411;
   }
-  const stream = (start: Uint8Array, rest: ReadableStream) => resumeAsStream(start, rest, length, upload);
-  if (length !== undefined && length <= FIRST_BUFFER_BYTES && holder.reserve(length)) return request.arrayBuffer();
-  const isTooLong = length !== undefined && length > BODY_BYTES_MAX;
-  if (isTooLong || !holder.reserve(FIRST_BUFFER_BYTES)) return stream(new Uint8Array(), request.body);
-  return readGrowing(request.body, holder, stream);
-}
-
-async function readGrowing(
-  source: ReadableStream,
-  holder: BodyHolder,
-  stream: (start: Uint8Array, rest: ReadableStream) => ReadableStream,
-): Promise<Body> {
-  const reader = source.getReader({ mode: "byob" });
-  let buffer = new Uint8Array(FIRST_BUFFER_BYTES);
+  const reader = request.body.getReader({ mode: "byob" });
+  let buffer = new ArrayBuffer(0);
   let filled = 0;
-  for (;;) {
-    if (filled === buffer.length) {
-      const grownBytes = Math.min(2 * buffer.length, BODY_BYTES_MAX + 1);
-      if (filled > BODY_BYTES_MAX || !holder.reserve(grownBytes - buffer.length)) {
-        reader.releaseLock();
-        return stream(buffer, source);
+  while (filled !== length) {
+    if (filled === buffer.byteLength) {
+      const bytes = Math.min(2 * filled || FIRST_BUFFER_BYTES, BODY_BYTES_MAX + 1);
+      if (filled === bytes || length > BODY_BYTES_MAX || !reserve(bytes - filled)) {
+        return resumeAsStream(new Uint8Array(buffer), reader, length, upload);
       }
-      const grown = new Uint8Array(grownBytes);
-      grown.set(buffer);
-      buffer = grown;
+      buffer = buffer.transfer(bytes);
     }
     // The whole buffer is handed over, with what is in it, and comes back.
-    const { value, done } = await reader.read(buffer.subarray(filled));
+    const { value, done } = await reader.read(new Uint8Array(buffer, filled));
     if (value) {
-      buffer = new Uint8Array(value.buffer);
-      filled += value.byteLength;
+      buffer = value.buffer;
+      filled += value.length;
     }
-    if (done) return buffer.slice(0, filled).buffer;
+    if (done) break;
   }
+  return buffer.transfer(filled);
 }
 
 /**
@@ -157,24 +128,23 @@ async function readGrowing(
  */
 function resumeAsStream(
   start: Uint8Array,
-  rest: ReadableStream,
-  length: number | undefined,
+  rest: ReadableStreamBYOBReader,
+  length: number,
   upload: Upload,
 ): ReadableStream {
-  const { readable, writable } = length === undefined ? new IdentityTransformStream() : new FixedLengthStream(length);
+  const { readable, writable } = length >= 0 ? new FixedLengthStream(length) : new IdentityTransformStream();
   const pump = async () => {
     const writer = writable.getWriter();
-    if (start.length > 0) await writer.write(start);
-    const reader = rest.getReader({ mode: "byob" });
+    await writer.write(start);
     let buffer = new Uint8Array(STEP_BYTES);
     for (;;) {
-      const read = await reader.readAtLeast(STEP_BYTES, buffer).catch(() => undefined);
-      if (!read) {
+      const read = await rest.readAtLeast(STEP_BYTES, buffer).catch(() => {
         upload.isBrokenOff = true;
-        return upload.onBrokenOff();
-      }
+        upload.onBrokenOff();
+      });
+      if (!read) return undefined;
       const { value, done } = read;
-      if (value && value.length > 0) {
+      if (value) {
         await writer.write(value);
         buffer = new Uint8Array(value.buffer);
       }
@@ -182,6 +152,6 @@ function resumeAsStream(
     }
   };
   // A backend that goes away fails its attempt.
-  pump().catch(() => rest.cancel().catch(() => {}));
+  pump().catch(() => {});
   return readable;
 }

@@ -1,10 +1,10 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
 import {
   BODY_BYTES_MAX,
   type Body,
-  BodyHolder,
   HELD_BYTES_MAX,
-  newHeldBodies,
+  type HeldBodies,
+  holderIn,
   readBody,
   type Upload,
 } from "../../../src/proxy/body.ts";
@@ -40,8 +40,13 @@ function upload(bytes: Uint8Array, { chunk = 60_000, says = undefined as number 
 const arrived = async (body: BodyInit | null) => new Uint8Array(await new Response(body).arrayBuffer());
 const same = (a: Uint8Array, b: Uint8Array) => a.length === b.length && a.every((byte, n) => byte === b[n]);
 const newUpload = (): Upload => ({ isBrokenOff: false, onBrokenOff: () => {} });
-const read = async (request: Request, held = newHeldBodies(), upload = newUpload()) =>
-  (await readBody(request, new BodyHolder(held), upload)) as Body;
+const bytesIn = (held: HeldBodies) => [...held].reduce((sum, { bytes }) => sum + bytes, 0);
+
+async function read(request: Request, held: HeldBodies = new Set(), upload = newUpload()): Promise<Body> {
+  const holder = holderIn(held);
+  onTestFinished(holder.release);
+  return (await readBody(request, holder.reserve, upload)) as Body;
+}
 
 const around = (count: number) => [count - 1, count, count + 1];
 const SMALL = [0, 1, ...around(4 * KIB), ...around(16 * KIB), 900 * KIB, BODY_BYTES_MAX - 1, BODY_BYTES_MAX];
@@ -72,9 +77,9 @@ describe("a body", () => {
   it.each(LARGE)("of %d bytes streams, byte for byte, and none of it is held where it says so", async (count) => {
     const bytes = bytesOf(count);
     for (const says of [undefined, count]) {
-      const held = newHeldBodies();
+      const held: HeldBodies = new Set();
       const body = await read(upload(bytes, { says }), held);
-      if (says !== undefined) expect(held.bytes).toBe(0);
+      if (says !== undefined) expect(bytesIn(held)).toBe(0);
       expect(body).toBeInstanceOf(ReadableStream);
       expect(same(await arrived(body), bytes)).toBe(true);
     }
@@ -130,7 +135,7 @@ describe("a body", () => {
     const isBroken = new Promise<void>((resolve) => {
       broken.onBrokenOff = resolve;
     });
-    const body = await read(new Request(URL, { method: "POST", body: source }), newHeldBodies(), broken);
+    const body = await read(new Request(URL, { method: "POST", body: source }), new Set(), broken);
     let hasEnded = false;
     const end = () => {
       hasEnded = true;
@@ -144,9 +149,7 @@ describe("a body", () => {
 describe("a body that may not be held, since the isolate holds so much", () => {
   /** All but so many bytes are held already. */
   function heldBut(bytes: number) {
-    const held = newHeldBodies();
-    new BodyHolder(held).reserve(HELD_BYTES_MAX - bytes);
-    return held;
+    return new Set([{ bytes: HELD_BYTES_MAX - bytes, leaseUntilMs: Number.POSITIVE_INFINITY }]);
   }
 
   const nothingFree = [1, 4 * KIB, 16 * KIB, BODY_BYTES_MAX].map((count) => [0, count]);
@@ -158,7 +161,7 @@ describe("a body that may not be held, since the isolate holds so much", () => {
       const held = heldBut(free);
       const body = await read(upload(bytes, { says }), held);
       expect(body).toBeInstanceOf(ReadableStream);
-      expect(held.bytes).toBeLessThanOrEqual(HELD_BYTES_MAX);
+      expect(bytesIn(held)).toBeLessThanOrEqual(HELD_BYTES_MAX);
       expect(same(await arrived(body), bytes)).toBe(true);
     }
   });

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { healthOf, takeResult } from "../../../src/health/health-state.ts";
 import { CONNECTIONS_MAX, SUBREQUESTS_MAX, Subrequests } from "../../../src/health/subrequests.ts";
-import { BODY_BYTES_MAX, newHeldBodies } from "../../../src/proxy/body.ts";
+import { BODY_BYTES_MAX } from "../../../src/proxy/body.ts";
 import { forward } from "../../../src/proxy/forward.ts";
 import { backendOf, configWith, invocationOf } from "../sample.ts";
 
@@ -33,7 +33,7 @@ it("a body that its client broke off is answered 400, reaches no backend and say
   vi.stubGlobal("fetch", sent);
   const body = new ReadableStream({ type: "bytes", pull: (controller) => controller.error(new Error("gone")) });
   const context = contextOf(post(body));
-  const result = await forward(context, newHeldBodies());
+  const result = await forward(context, new Set());
   expect(result).toEqual({ status: 400, attempts: [], isBinding: false });
   expect([sent.mock.calls.length, context.health.backends.size, context.counters.requests]).toEqual([0, 0, 1]);
 });
@@ -49,7 +49,7 @@ it("an upload that its client breaks off while a last resort waits for its check
   const headers = { "Content-Length": `${3 * 1024 * 1024}` };
   const context = contextOf(post(readable, headers));
   takeDown(context);
-  const forwarded = forward(context, newHeldBodies());
+  const forwarded = forward(context, new Set());
   await writable.abort(new Error("gone")).catch(() => {});
   expect(await forwarded).toEqual({ status: 400, attempts: [], isBinding: false });
   expect(asked.filter((url) => !url.endsWith("/api/v1/health"))).toEqual([]);
@@ -69,7 +69,7 @@ describe("a large upload that its client breaks off", () => {
     });
     const headers = { "Content-Length": String(2 * BODY_BYTES_MAX) };
     const context = contextOf(post(body, headers));
-    return { result: await forward(context, newHeldBodies()), known: healthOf(context.health, "a") };
+    return { result: await forward(context, new Set()), known: healthOf(context.health, "a") };
   }
 
   it("is answered 400, and says nothing of its backend", async () => {
@@ -88,7 +88,7 @@ it("a WebSocket is a success, which is counted and binds its client", async () =
   const response = new Response(null, { status: 101, webSocket: new WebSocketPair()[0] });
   vi.stubGlobal("fetch", async () => response);
   const context = contextOf(get({ Upgrade: "websocket" }));
-  const result = await forward(context, newHeldBodies());
+  const result = await forward(context, new Set());
   const chosen = { backend: backendOf(config, "a"), outcome: { kind: "success" } };
   expect(result).toMatchObject({ status: 101, attempts: [chosen], chosen, isBinding: true });
   expect(result.response).toBe(response);
@@ -98,7 +98,7 @@ it("a WebSocket is a success, which is counted and binds its client", async () =
 it("a doubtful answer is relayed as it is, with no check, where no subrequest is left for one", async () => {
   vi.stubGlobal("fetch", async () => new Response("none", { status: 404 }));
   const context = { ...contextOf(get()), subrequests: new Subrequests(SUBREQUESTS_MAX) };
-  const result = await forward(context, newHeldBodies());
+  const result = await forward(context, new Set());
   expect(result).toMatchObject({ status: 404, chosen: { outcome: { kind: "doubtful" } }, isBinding: false });
   expect(healthOf(context.health, "a").isCheckRequested).toBe(false);
 });
@@ -107,7 +107,7 @@ it("a last resort tries blindly at once where no subrequest is left for its chec
   vi.stubGlobal("fetch", async () => new Response("fine"));
   const context = { ...contextOf(get()), subrequests: new Subrequests(SUBREQUESTS_MAX) };
   takeDown(context);
-  const result = await forward(context, newHeldBodies());
+  const result = await forward(context, new Set());
   expect(result).toMatchObject({ status: 200, attempts: [{ outcome: { kind: "success" } }], isBinding: false });
   expect(healthOf(context.health, "b").isCheckRequested).toBe(false);
 });
@@ -120,7 +120,7 @@ it("no backend is asked beside another one while checks have taken the connectio
   const sent = vi.fn(() => new Promise((resolve) => (answer = resolve)));
   vi.stubGlobal("fetch", sent);
   const impatient = { ...context, config: { ...config, probeAfterMs: 1 } };
-  const forwarded = forward(impatient, newHeldBodies());
+  const forwarded = forward(impatient, new Set());
   await new Promise((resolve) => setTimeout(resolve, 50));
   answer(new Response("fine"));
   expect([(await forwarded).status, sent.mock.calls.length]).toEqual([200, 1]);
