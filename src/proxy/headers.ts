@@ -1,8 +1,5 @@
 import type { Backend, Config } from "../config.ts";
-import { copyOf101, isWebSocketRequest } from "./websocket.ts";
-
-/** Headers that ask for an answer only if it has changed (RFC 9110, section 13.1). */
-const CONDITIONS = ["If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since", "If-Range"];
+import { isWebSocketRequest } from "./websocket.ts";
 
 /**
  * Whether Cloudflare's cache would meddle with a request: it goes by the extension of the path, and drops a `Range`, turns a
@@ -28,12 +25,10 @@ export function headersToBackend(request: Request, clientIp: string, isCacheable
   // It would contradict what the Worker vouches for (RFC 7239).
   headers.delete("Forwarded");
   // `no-store` adds `Cache-Control: no-cache` where there is none, which makes Express send again what the client has.
-  if (isCacheable && !headers.has("Cache-Control") && CONDITIONS.some((name) => headers.has(name))) {
-    headers.set("Cache-Control", "max-age=0");
-  }
+  if (isCacheable && !headers.has("Cache-Control")) headers.set("Cache-Control", "max-age=0");
   // A hop-by-hop header that a proxy must not pass on unless it speaks the protocol (RFC 9110, section 7.8): with another
   // method workerd would send a GET, without the body.
-  if (headers.has("Upgrade") && !isWebSocketRequest(request)) headers.delete("Upgrade");
+  if (!isWebSocketRequest(request)) headers.delete("Upgrade");
   return headers;
 }
 
@@ -51,58 +46,51 @@ export function answerToClient(
   // No constructor takes such a status: AIOStreams' proxy relays those of IPTV panels.
   if (status > 599) return response;
   const location = publicLocation(response, backend, config);
-  const cookies = headers.has("Set-Cookie") ? headers.getSetCookie() : [];
-  const hasDomain = cookies.some((cookie) => withoutDomain(cookie, backend) !== cookie);
-  const isUnchanged = location === undefined && setCookie === undefined && config.servedByHeader === "";
-  if (isUnchanged && !hasDomain && !headers.has("Alt-Svc")) return response;
+  const hasDomain = /;\s*domain/i.test(headers.get("Set-Cookie") ?? "");
+  const { servedByHeader } = config;
+  if (!location && !setCookie && !servedByHeader && !hasDomain && !headers.has("Alt-Svc")) return response;
 
-  const changed = status === 101 ? copyOf101(response) : copyOf(response);
+  const changed = copyOf(response);
   // It names the backend's own port: a browser would try that on the public domain.
   changed.headers.delete("Alt-Svc");
   if (hasDomain) {
     changed.headers.delete("Set-Cookie");
-    for (const cookie of cookies) changed.headers.append("Set-Cookie", withoutDomain(cookie, backend));
+    for (const cookie of headers.getSetCookie()) changed.headers.append("Set-Cookie", withoutDomain(cookie, backend));
   }
-  if (location !== undefined) changed.headers.set("Location", location);
-  if (setCookie !== undefined) changed.headers.append("Set-Cookie", setCookie);
-  if (config.servedByHeader !== "") changed.headers.set(config.servedByHeader, backend.id);
+  if (location) changed.headers.set("Location", location);
+  if (setCookie) changed.headers.append("Set-Cookie", setCookie);
+  if (servedByHeader) changed.headers.set(servedByHeader, backend.id);
   return changed;
 }
 
 /** A copy with headers that can be changed. A reason phrase that no constructor takes is dropped; HTTP/2 has none. */
-function copyOf(response: Response): Response {
-  const { body, status, statusText, headers } = response;
-  if (/^[ -~\x80-\xff]*$/.test(statusText)) return new Response(body, response);
-  return new Response(body, { status, headers });
+function copyOf({ body, status, statusText, headers, webSocket }: Response): Response {
+  const isCopied = /^[ -~\x80-\xff]*$/.test(statusText);
+  return new Response(body, { status, statusText: isCopied ? statusText : "", headers, webSocket });
 }
 
 /** A cookie without the backend's own host as its `Domain`, with which a browser would throw it away (RFC 6265, section 5.3). */
 function withoutDomain(cookie: string, { origin }: Backend): string {
   const { hostname } = new URL(origin);
-  const isOwnDomain = (part: string) => {
-    const [name = "", value = ""] = part.split("=");
-    return name.trim().toLowerCase() === "domain" && value.trim().replace(/^\./, "").toLowerCase() === hostname;
-  };
-  const [pair, ...attributes] = cookie.split(";");
-  return [pair, ...attributes.filter((attribute) => !isOwnDomain(attribute))].join(";");
+  return cookie.replace(/;\s*domain\s*=\s*\.?([^;]*)/gi, (attribute, domain: string) =>
+    domain.trim().toLowerCase() === hostname ? "" : attribute,
+  );
 }
 
 /** The `Location` on the public domain, where the backend's own names the backend's host (RFC 9110, section 10.2.2). */
 function publicLocation(response: Response, backend: Backend, config: Config): string | undefined {
-  const { status } = response;
+  const { status, headers } = response;
   if (status !== 201 && (status < 300 || status > 399)) return undefined;
-  const location = response.headers.get("Location");
+  const location = headers.get("Location") ?? "";
   // A relative one is right already, and resolves to whatever the client asked. One with userinfo or a backslash (which a
   // browser takes for a slash) leads elsewhere than it seems to.
-  const authority = location && /^(?:https?:)?\/\/[^/?#\\@]*(?=[/?#]|$)/i.exec(location)?.[0];
-  if (!authority) return undefined;
-  const url = URL.parse(authority, backend.origin);
-  const own = new URL(backend.origin);
+  const [authority] = /^(?:https?:)?\/\/[^/?#\\@]*(?=[/?#]|$)/i.exec(location) ?? [];
+  const url = authority && URL.parse(authority, backend.origin);
+  if (!url) return undefined;
   // Many an application behind a TLS proxy believes that it is http, or on the scheme's default port.
-  const isOwn = url?.hostname === own.hostname && (url.port === "" || portOf(url) === portOf(own));
-  return isOwn ? config.publicOrigin + location.slice(authority.length) : undefined;
-}
-
-function portOf({ port, protocol }: URL): string {
-  return port || (protocol === "https:" ? "443" : "80");
+  const { protocol, port } = new URL(backend.origin);
+  const isOnDefaultPort = url.port === "";
+  url.protocol = protocol;
+  if (isOnDefaultPort) url.port = port;
+  return url.origin === backend.origin ? config.publicOrigin + location.slice(authority.length) : undefined;
 }

@@ -5,15 +5,8 @@ export function isWebSocketRequest(request: Pick<Request, "method" | "headers">)
   return request.method === "GET" && request.headers.get("Upgrade")?.toLowerCase() === "websocket";
 }
 
-/** A 101 with headers that can be changed: `new Response(body, response)` cannot make one. */
-export function copyOf101(response: Response): Response {
-  const { headers, webSocket } = response;
-  return new Response(null, { status: 101, headers, webSocket });
-}
-
 /** Closes the socket of an answer that is thrown away, if it has one. */
 export function closeWebSocket({ webSocket }: Response): void {
-  if (!webSocket) return;
-  webSocket.accept();
-  webSocket.close();
+  webSocket?.accept();
+  webSocket?.close();
 }

@@ -40,21 +40,13 @@ describe("the backend is told", () => {
   });
 
   it.each([
-    ["If-None-Match", undefined, true, "max-age=0"],
-    ["If-Modified-Since", undefined, true, "max-age=0"],
-    ["If-Match", undefined, true, "max-age=0"],
-    ["If-Unmodified-Since", undefined, true, "max-age=0"],
-    ["If-Range", undefined, true, "max-age=0"],
-    ["If-None-Match", "no-cache", true, "no-cache"],
-    ["If-None-Match", undefined, false, null],
-    ["X-Own", undefined, true, null],
-  ])(
-    "to answer a condition although it goes past the cache: %s, Cache-Control %s, %s",
-    (name, control, isFile, told) => {
-      const headers: Record<string, string> = { [name]: "1", ...(control && { "Cache-Control": control }) };
-      expect(toBackend({ headers }, "192.0.2.1", isFile).get("Cache-Control")).toBe(told);
-    },
-  );
+    [undefined, true, "max-age=0"],
+    ["no-cache", true, "no-cache"],
+    [undefined, false, null],
+  ])("to answer a condition although it goes past the cache: Cache-Control %s, %s", (control, isFile, told) => {
+    const headers: Record<string, string> = { "If-None-Match": "1", ...(control && { "Cache-Control": control }) };
+    expect(toBackend({ headers }, "192.0.2.1", isFile).get("Cache-Control")).toBe(told);
+  });
 
   it.each([
     ["GET", "WebSocket", "WebSocket"],
