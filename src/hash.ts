@@ -7,8 +7,7 @@ export function hashText(text: string): number {
 
 /** The finalizer of MurmurHash3 (Appleby): every bit of the input changes every bit of the result half of the time. */
 export function mix(hash: number): number {
-  let h = hash;
-  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
+  let h = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
   h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
   return (h ^ (h >>> 16)) >>> 0;
 }

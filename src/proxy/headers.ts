@@ -45,22 +45,22 @@ export function answerToClient(
   const { status, headers } = response;
   // No constructor takes such a status: AIOStreams' proxy relays those of IPTV panels.
   if (status > 599) return response;
-  const location = publicLocation(response, backend, config);
-  const hasDomain = /;\s*domain/i.test(headers.get("Set-Cookie") ?? "");
-  const { servedByHeader } = config;
-  if (!location && !setCookie && !servedByHeader && !hasDomain && !headers.has("Alt-Svc")) return response;
-
-  const changed = copyOf(response);
+  let copy: Response | undefined;
+  const changed = () => {
+    copy ??= copyOf(response);
+    return copy.headers;
+  };
   // It names the backend's own port: a browser would try that on the public domain.
-  changed.headers.delete("Alt-Svc");
-  if (hasDomain) {
-    changed.headers.delete("Set-Cookie");
-    for (const cookie of headers.getSetCookie()) changed.headers.append("Set-Cookie", withoutDomain(cookie, backend));
+  if (headers.has("Alt-Svc")) changed().delete("Alt-Svc");
+  if (/;\s*domain/i.test(headers.get("Set-Cookie") ?? "")) {
+    changed().delete("Set-Cookie");
+    for (const cookie of headers.getSetCookie()) changed().append("Set-Cookie", withoutDomain(cookie, backend));
   }
-  if (location) changed.headers.set("Location", location);
-  if (setCookie) changed.headers.append("Set-Cookie", setCookie);
-  if (servedByHeader) changed.headers.set(servedByHeader, backend.id);
-  return changed;
+  const location = publicLocation(response, backend, config);
+  if (location) changed().set("Location", location);
+  if (setCookie) changed().append("Set-Cookie", setCookie);
+  if (config.servedByHeader) changed().set(config.servedByHeader, backend.id);
+  return copy ?? response;
 }
 
 /** A copy with headers that can be changed. A reason phrase that no constructor takes is dropped; HTTP/2 has none. */

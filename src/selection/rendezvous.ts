@@ -6,28 +6,18 @@ import { mix } from "../hash.ts";
  * (RFC 4291, section 2.5.5.2). Text that is no address stands for itself.
  */
 export function clientKey(ip: string): string {
-  if (!ip.includes(":")) return ip;
-  const address = ip.toLowerCase();
-  const [, dotted, high = "", low = ""] =
-    /^[0:]*:ffff:(?:(\d+\.\d+\.\d+\.\d+)|([\da-f]{1,4}):([\da-f]{1,4}))$/.exec(address) ?? [];
-  if (dotted !== undefined) return dotted;
-  if (high !== "") return [high, low].flatMap(bytesOf).join(".");
-  const [head = "", tail] = address.split("::");
-  const groups = head === "" ? [] : head.split(":");
-  if (tail !== undefined) {
-    const after = tail === "" ? [] : tail.split(":");
-    while (groups.length + after.length < 8) groups.push("0");
-    groups.push(...after);
-  }
-  return groups
+  // The URL parser reads every way to write an address, and has one of its own.
+  const address = ip.includes(":") && URL.parse(`http://[${ip}]`)?.hostname.slice(1, -1);
+  if (!address) return ip;
+  const [, high = "", low = ""] = /^::ffff:(\w+):(\w+)$/.exec(address) ?? [];
+  if (high) return new URL(`http://0x${high}${low.padStart(4, "0")}`).hostname;
+  const zeros = ":0".repeat(9 - address.split(":").length);
+  return address
+    .replace("::", `${zeros}:`)
+    .split(":")
     .slice(0, 4)
-    .map((group) => group.replace(/^0+(?=.)/, ""))
+    .map((group) => group || "0")
     .join(":");
-}
-
-function bytesOf(group: string): number[] {
-  const bits = Number.parseInt(group, 16);
-  return [bits >> 8, bits & 255];
 }
 
 /**

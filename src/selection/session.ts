@@ -1,6 +1,6 @@
 import type { Backend, Config } from "../config.ts";
 import { type Health, healthOf, stateOf } from "../health/health-state.ts";
-import { isAvailable, isStandby } from "../health/view.ts";
+import { isStandby } from "../health/view.ts";
 import { clientKey } from "./rendezvous.ts";
 
 /** A check that is older may be out of date: it costs a client one request elsewhere, never its session. */
@@ -30,7 +30,7 @@ export function clientOf(headers: Headers, ip: string, config: Config): Client {
 function stickyBackendOf(header: string, { sessionCookieName, backends }: Config): Backend | undefined {
   for (const pair of header.split(";")) {
     const equals = pair.indexOf("=");
-    if (equals === -1 || pair.slice(0, equals).trim() !== sessionCookieName) continue;
+    if (pair.slice(0, equals).trim() !== sessionCookieName) continue;
     const id = pair.slice(equals + 1).trim();
     const named = backends.find((backend) => backend.id === id);
     if (named) return named;
@@ -60,10 +60,8 @@ export function shouldSetCookie(
   const state = ({ id }: Backend) => stateOf(healthOf(health, id), nowMs);
   if (!backends.some((other) => state(other) === "up")) return false;
   if (backend.isBackup && backends.some((other) => !other.isBackup && state(other) !== "down")) return false;
-  if (!stickyBackend) return true;
-  if (isAvailable(stickyBackend, backends, health, nowMs)) return false;
-  if (isStandby(stickyBackend, backends, health, nowMs)) return true;
-  // Behind outlier ejection, and in a long term, the last check is good.
+  if (!stickyBackend || isStandby(stickyBackend, backends, health, nowMs)) return true;
+  // A bad one means that it is down. Behind outlier ejection, and in a long term, the last check is good.
   const { result } = healthOf(health, stickyBackend.id);
   return result !== undefined && result.kind !== "good" && nowMs - result.atMs < CHECK_MOVES_SESSION_MS;
 }
