@@ -1,4 +1,4 @@
-import { parseInteger, parseOrigin, TOKEN, textOf } from "./config-values.ts";
+import { parseOrigin, TOKEN, textOf } from "./config-values.ts";
 import { hashText } from "./hash.ts";
 
 /** One configured backend. */
@@ -22,15 +22,16 @@ export type Vars = Readonly<Record<string, unknown>>;
 /** Notes that a variable is wrong, and what it must be. */
 export type Report = (variable: string, allowed: string) => void;
 
-/** A header as a request may carry it: no control characters, and nothing that has no place in a byte. */
-const HEADER_LINE = new RegExp(`^(${TOKEN}):[ \\t]*([\\t -~\\x80-\\xff]*)$`);
-
 /**
- * Headers that would break the connection to the backend (RFC 9110, sections 7.2, 7.6.1 and 8.6), that only Cloudflare may
- * set, or that the Worker vouches for.
+ * A header as a request may carry it: no control characters, and nothing that has no place in a byte. It is none that would
+ * break the connection to the backend (RFC 9110, sections 7.2, 7.6.1 and 8.6), that only Cloudflare may set, or that the Worker
+ * vouches for.
  */
-const NOT_CONFIGURABLE =
-  /^(Host|Connection|Keep-Alive|Proxy-.*|TE|Trailer|Transfer-Encoding|Upgrade|Content-Length|CF-Connecting-IP|X-Forwarded-.*)$/i;
+const HEADER_LINE = new RegExp(
+  "^(?!(Host|Connection|Keep-Alive|Proxy-.*|TE|Trailer|Transfer-Encoding|Upgrade|Content-Length|CF-Connecting-IP|X-Forwarded-.*):)" +
+    `(${TOKEN}):[ \\t]*([\\t -~\\x80-\\xff]*)$`,
+  "i",
+);
 
 /** Whether the name is that of a backend's request headers: `HEADERS_<NAME>`, a secret. */
 export function isHeadersVariable(name: string): boolean {
@@ -51,28 +52,34 @@ export function parseBackends(
   for (const variable of given) {
     const id = idOf(variable);
     const value = vars[variable];
-    const [address = "", ...optionTexts] = typeof value === "string" ? value.trim().split(/\s+/) : [];
+    const [address = "", ...words] = typeof value === "string" ? value.trim().split(/\s+/) : [];
     const url = parseOrigin(address);
-    const options = parseOptions(optionTexts);
-    const twin = backends.find((other) => other.id === id || other.origin === url?.origin);
-    if (!/^[\w-]+$/.test(id)) {
-      report(variable, "must have a name of letters, digits, _ or - after BACKEND_");
-    } else if (!url) {
-      report(variable, "must be host, host:port or http(s)://host[:port], without path or credentials");
-    } else if (!options) {
-      report(variable, "may have these options, each once: weight=1 to weight=100, backup");
-    } else if (url.hostname === primaryDomain) {
-      report(variable, "must not be PRIMARY_DOMAIN itself: requests would loop");
-    } else if (twin) {
-      report(variable, `must not have the name, in any case, or the address of another backend: ${twin.id}`);
+    // nginx's words. Sorted, so that they may stand in any order.
+    const options = /^( backup)?(?: weight=0*([1-9]\d?|100))?$/.exec(["", ...words.sort()].join(" "));
+    const isTaken = backends.some((other) => other.id === id || other.origin === url?.origin);
+    if (!url || !options) {
+      report(variable, "must be host, host:port or http(s)://host[:port], then any of: weight=1 to weight=100, backup");
+    } else if (isTaken || url.hostname === primaryDomain || !/^[\w-]+$/.test(id)) {
+      report(
+        variable,
+        "must have a name (letters, digits, _ or -) and an address that no other backend has, nor PRIMARY_DOMAIN",
+      );
     } else {
+      const [, backup, weight = "1"] = options;
       backends.push(
-        Object.freeze({ id, origin: url.origin, ...options, headers: headers.get(id) ?? [], seed: hashText(id) }),
+        Object.freeze({
+          id,
+          origin: url.origin,
+          weight: Number(weight),
+          isBackup: backup !== undefined,
+          headers: headers.get(id) ?? [],
+          seed: hashText(id),
+        }),
       );
     }
   }
   if (backends.length === given.length && backends.every(({ isBackup }) => isBackup)) {
-    report("BACKEND_<NAME>", "is required: at least one backend that is no backup");
+    report("BACKEND_<NAME>", "is required: at least one that is no backup");
   }
   return backends;
 }
@@ -88,9 +95,9 @@ function parseAllHeaders(vars: Vars, ids: readonly string[], report: Report): Re
         variable,
         "must be lines of Name: value, each name once; not Host, Content-Length, CF-Connecting-IP, X-Forwarded-* or a hop-by-hop header",
       );
-    } else if (all.has(id)) report(variable, "must not have the name, in any case, of another HEADERS_<NAME>");
-    else if (!ids.includes(id)) report(variable, `must name a backend: there is no BACKEND_${id.toUpperCase()}`);
-    else all.set(id, headers);
+    } else if (all.has(id) || !ids.includes(id)) {
+      report(variable, "must be the only one, in any case, that names a backend");
+    } else all.set(id, headers);
   }
   return all;
 }
@@ -99,11 +106,11 @@ function parseAllHeaders(vars: Vars, ids: readonly string[], report: Report): Re
 function parseHeaders(text: string | undefined): Backend["headers"] | undefined {
   if (text === undefined) return undefined;
   const headers = new Map<string, [string, string]>();
-  for (const line of text.split(/\n|(?:\\r)?\\n/)) {
-    if (line.trim() === "") continue;
-    const [, name = "", value = ""] = HEADER_LINE.exec(line.trim()) ?? [];
+  for (const line of text.split(/\s*(?:\n|(?:\\r)?\\n)\s*/)) {
+    if (line === "") continue;
+    const [, , name = "", value = ""] = HEADER_LINE.exec(line) ?? [];
     const key = name.toLowerCase();
-    if (!name || NOT_CONFIGURABLE.test(name) || headers.has(key)) return undefined;
+    if (!name || headers.has(key)) return undefined;
     headers.set(key, [name, value]);
   }
   return [...headers.values()];
@@ -112,13 +119,4 @@ function parseHeaders(text: string | undefined): Backend["headers"] | undefined 
 /** The id of a backend, from the name of either variable that speaks of it. */
 function idOf(variable: string): string {
   return variable.slice("BACKEND_".length).toLowerCase(); // `HEADERS_` is as long.
-}
-
-/** The options behind a backend's address, in nginx's words; `undefined` for one that is unknown, out of bounds or given twice. */
-function parseOptions(options: readonly string[]): Pick<Backend, "weight" | "isBackup"> | undefined {
-  // Sorted, so that they may stand in any order.
-  const [match, backup, weightText = "1"] =
-    /^( backup)?(?: weight=(\d+))?$/.exec(["", ...options.toSorted()].join(" ")) ?? [];
-  const weight = parseInteger(weightText, 1, 100);
-  return match === undefined || weight === undefined ? undefined : { weight, isBackup: backup !== undefined };
 }

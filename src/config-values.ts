@@ -33,59 +33,46 @@ export function textOf(found: unknown): string | undefined {
 export function redacted(variable: string, found: unknown): string | undefined {
   if (/^(STATUS_PATH$|HEADERS_)/.test(variable)) return NOT_SHOWN;
   if (found === undefined) return undefined;
-  const text = textOf(found) ?? "object";
-  const [, scheme = "", rest = ""] = /^((?:https?|ftp):\/\/)?(.*)$/s.exec(text) ?? [];
-  return scheme + rest.replace(/^.*@/s, "…@").replace(/([/\\?#])\S+/g, "$1…");
+  const text = (textOf(found) ?? "object").replace(/.*@/s, "…@");
+  // The slashes of `scheme://` begin no path.
+  return text.replace(/(?<!^\w+:(?=\/\/)\/?)[/\\?#]\S+/g, "/…");
 }
 
-/** A variable of `VARIABLES`, so that its key and the type of its value are known to the compiler. */
-export function variable<const Key extends string, T>(
+/**
+ * A variable of `VARIABLES`, so that its key and the type of its value are known to the compiler. `pattern`: what its text has to
+ * be. `parse`: the value of such a text, which is the text itself unless it says otherwise.
+ */
+export function variable<const Key extends string, T = string>(
   key: Key,
   defaultValue: Variable<Key, T>["defaultValue"],
   allowed: string,
-  parse: Variable<Key, T>["parse"],
+  pattern: RegExp,
+  parse = (text: string) => text as T | undefined,
 ): Variable<Key, T> {
-  return { key, defaultValue, allowed, parse };
+  return { key, defaultValue, allowed, parse: (text) => (pattern.test(text) ? parse(text) : undefined) };
 }
 
-export function integer<const Key extends string>(key: Key, defaultValue: number, min: number, max: number) {
-  return variable(key, defaultValue, `must be a whole number from ${min} to ${max}`, (text) =>
-    parseInteger(text, min, max),
-  );
-}
-
-export function boolean<const Key extends string>(key: Key, defaultValue: boolean) {
-  return variable(key, defaultValue, "must be true or false", (text) => {
-    const word = text.toLowerCase();
-    return word === "true" || (word === "false" ? false : undefined);
+/** Digits alone: no sign, no fraction, no exponent. `zero`: what is said where 0 is allowed although it is below `min`. */
+export function integer<const Key extends string>(key: Key, defaultValue: number, min: number, max: number, zero = "") {
+  return variable(key, defaultValue, `must be ${zero}a whole number from ${min} to ${max}`, /^\d+$/, (text) => {
+    const value = Number(text);
+    return (value >= min || (zero && value === 0)) && value <= max ? value : undefined;
   });
 }
 
-/** `pattern`: what the whole text has to be, as a regular expression. */
-export function text<const Key extends string>(key: Key, defaultValue: string, allowed: string, pattern: string) {
-  const whole = new RegExp(`^${pattern}$`);
-  return variable(key, defaultValue, allowed, (text) => (whole.test(text) ? text : undefined));
-}
-
-/** Digits alone: no sign, no fraction, no exponent. */
-export function parseInteger(text: string, min: number, max: number): number | undefined {
-  const value = Number(text);
-  return /^\d+$/.test(text) && value >= min && value <= max ? value : undefined;
-}
-
-/** A host name or an IPv4 address, in lower case and as DNS has it. */
-export function parseHostName(text: string): string | undefined {
-  return /[:[\]]/.test(text) ? undefined : parseOrigin(text)?.hostname;
+export function boolean<const Key extends string>(key: Key, defaultValue: boolean) {
+  return variable(key, defaultValue, "must be true or false", /^(true|false)$/i, (text) => /true/i.test(text));
 }
 
 /** The URL that `host`, `host:port` or `http(s)://host[:port]` names; a lone trailing slash is no path. */
 export function parseOrigin(address: string): URL | undefined {
-  // The dot that may end a host name is left out: with it and without it, that is one host.
-  const match = /^(?:(https?):\/\/)?(\[[0-9a-f:.]+\]|[\p{L}\p{N}._-]+?)\.?(:\d+)?\/?$/iu.exec(address);
+  // The dot that may end a host name is left out: with it and without it, that is one host. No label is empty.
+  const match = /^(?:(https?):\/\/)?(?!\.|.*\.\.)(\[[0-9a-f:.]+\]|[\p{L}\p{N}._-]+?)\.?(:0*[1-9]\d*)?\/?$/iu.exec(
+    address,
+  );
   if (!match) return undefined;
   const [, scheme = "https", host, port = ""] = match;
   const url = URL.parse(`${scheme}://${host}${port}`);
   // The URL parser reads a bare number as an IPv4 address: "30000" would become the backend 0.0.117.48.
-  if (!url || url.port === "0" || (/^[\d.]+$/.test(url.hostname) && url.hostname !== host)) return undefined;
-  return url.hostname.split(".").includes("") ? undefined : url;
+  return url && (url.hostname === host || /[^\d.]/.test(url.hostname)) ? url : undefined;
 }

@@ -3,11 +3,9 @@ import {
   boolean,
   type ConfigIssue,
   integer,
-  parseHostName,
-  parseInteger,
+  parseOrigin,
   redacted,
   TOKEN,
-  text,
   textOf,
   type Variable,
   variable,
@@ -43,67 +41,58 @@ export const VARIABLES = {
   PRIMARY_DOMAIN: variable(
     "primaryDomain",
     undefined,
-    "is required and must be a host name, such as aiostreams.example.com",
-    parseHostName,
+    "must be a host name",
+    /^[^:]*$/,
+    (text) => parseOrigin(text)?.hostname,
   ),
   STICKY_SESSIONS: boolean("stickySessions", true),
-  SESSION_COOKIE_NAME: text(
+  SESSION_COOKIE_NAME: variable(
     "sessionCookieName",
     "aiostreams_backend",
-    "must be a cookie name of letters, digits and !#$%&'*+-.^_`|~",
-    TOKEN,
+    "must be a cookie name",
+    new RegExp(`^${TOKEN}$`),
   ),
   SESSION_COOKIE_TTL: integer("sessionCookieTtlSeconds", 86_400, 1, 34_560_000),
   BACKEND_DOWN_TIME: integer("downTimeMs", 30_000, 0, HOUR_MS),
   MAX_RETRIES: integer("maxRetries", 3, 0, 10),
   BACKEND_TIMEOUT: integer("backendTimeoutMs", 100_000, 1, HOUR_MS),
-  HEALTH_CHECK_PATH: text(
+  HEALTH_CHECK_PATH: variable(
     "healthCheckPath",
     "/api/v1/health",
     "must be a path with one leading slash",
-    '/(?!/)[!-"$-~]*',
+    /^\/(?!\/)[!-"$-~]*$/,
   ),
   /**
    * Empty means that any 2xx is good. The default is what AIOStreams answers on its own health route; a proxy whose application
    * is gone answers something else. It is empty for another route.
    */
-  HEALTH_CHECK_EXPECT: text(
-    "healthCheckExpect",
-    '"success":true',
-    "must be text of at most 200 characters, or empty",
-    "[^]{0,200}",
-  ),
+  HEALTH_CHECK_EXPECT: variable("healthCheckExpect", '"success":true', "must be at most 200 characters", /^.{0,200}$/s),
   /** 0 means that nothing is checked by age. */
-  HEALTH_CHECK_INTERVAL: variable(
-    "healthCheckIntervalMs",
-    30_000,
-    "must be 0, or a whole number from 1000 to 3600000",
-    (text) => (text === "0" ? 0 : parseInteger(text, 1_000, HOUR_MS)),
-  ),
+  HEALTH_CHECK_INTERVAL: integer("healthCheckIntervalMs", 30_000, 1_000, HOUR_MS, "0 or "),
   PROBE_AFTER: integer("probeAfterMs", 1_000, 1, HOUR_MS),
   SHARE_HEALTH: boolean("shareHealth", true),
   RETRY_NON_IDEMPOTENT: boolean("retryNonIdempotent", true),
   /** Empty means that there is no status page. */
-  STATUS_PATH: text(
+  STATUS_PATH: variable(
     "statusPath",
     "",
-    "must be empty, or one slash, then letters, digits and /-_.~",
+    "must be empty, or a path of letters, digits and /-_.~",
     // It has to reach the Worker as it is written: no dot segments, and nothing that is percent-encoded on its way.
-    "(/(?!/)(?!(.*/)?\\.\\.?(/|$))[\\w/.~-]+)?",
+    /^(\/(?!\/)(?!(.*\/)?\.\.?(\/|$))[\w/.~-]+)?$/,
   ),
   /** Empty means that no response header names the backend. */
-  SERVED_BY_HEADER: text(
+  SERVED_BY_HEADER: variable(
     "servedByHeader",
     "",
     "must be empty, or a header name that begins with X-",
     // Behind X- there is no header that a client would choke on, such as Content-Length.
-    `([Xx]-${TOKEN})?`,
+    new RegExp(`^(X-${TOKEN})?$`, "i"),
   ),
 };
 
 /** Whether the name is that of a backend: `BACKEND_<NAME>`, but not a setting that happens to begin like one. */
 export function isBackendVariable(name: string): boolean {
-  return name.startsWith("BACKEND_") && !Object.hasOwn(VARIABLES, name);
+  return name.startsWith("BACKEND_") && !(name in VARIABLES);
 }
 
 /** Whether the Worker reads a variable of this name. */
@@ -128,10 +117,10 @@ export function parseConfig(vars: Vars): Config {
     values[key] = text === undefined ? undefined : parse(text);
     if (values[key] === undefined) report(name, allowed);
   }
-  const isOwnRoute = values.healthCheckPath === VARIABLES.HEALTH_CHECK_PATH.defaultValue;
-  if (vars.HEALTH_CHECK_EXPECT === undefined && !isOwnRoute) values.healthCheckExpect = "";
   const config = values as Omit<Config, "publicOrigin" | "backends">;
   const { primaryDomain, statusPath, healthCheckPath } = config;
+  const isOwnRoute = healthCheckPath === VARIABLES.HEALTH_CHECK_PATH.defaultValue;
+  if (vars.HEALTH_CHECK_EXPECT === undefined && !isOwnRoute) values.healthCheckExpect = "";
   if (statusPath && statusPath === healthCheckPath?.split("?")[0]) {
     report("STATUS_PATH", "must not be HEALTH_CHECK_PATH");
   }

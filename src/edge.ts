@@ -20,6 +20,6 @@ export function admit(request: Request, { publicOrigin, primaryDomain }: Config)
   if (scheme === "https") return path;
   // 308 keeps the method and the body (RFC 9110, section 15.4.9); 301 is what every old player knows.
   const status = method === "GET" || method === "HEAD" ? 301 : 308;
-  const location = publicOrigin + path.toWellFormed().replace(/[^!-~]/gu, encodeURIComponent);
+  const location = publicOrigin + path.replace(/[^!-~]/gu, encodeURIComponent);
   return errorResponse(request, status, "Use HTTPS.", { Location: location });
 }

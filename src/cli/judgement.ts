@@ -6,11 +6,14 @@ import {
   isHeadersVariable,
   isKnownVariable,
   parseConfig,
+  VARIABLES,
 } from "../config.ts";
-import { NOT_SHOWN, parseHostName, parseOrigin } from "../config-values.ts";
+import { NOT_SHOWN, parseOrigin } from "../config-values.ts";
 import { addressOf, hostOf, isAddress, isExample, whyUnreachable } from "./addresses.ts";
 import { faultOfRoutes, type Route } from "./routes.ts";
 import { resembledSetting } from "./spelling.ts";
+
+const parseHostName = VARIABLES.PRIMARY_DOMAIN.parse;
 
 type Vars = Readonly<Record<string, unknown>>;
 

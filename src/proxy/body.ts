@@ -19,7 +19,7 @@ const LEASE_MS = 3_000;
 /** The bytes that one request holds, and until when they count. */
 interface Reservation {
   bytes: number;
-  leaseUntilMs: number;
+  untilMs: number;
 }
 
 /** What the requests of an isolate hold of their bodies. */
@@ -27,9 +27,9 @@ export type HeldBodies = Set<Reservation>;
 
 /** One request's part of what the isolate holds. It has to be released; where that does not happen its lease ends it. */
 export function holderIn(all: HeldBodies) {
-  const own: Reservation = { bytes: 0, leaseUntilMs: 0 };
+  const own: Reservation = { bytes: 0, untilMs: 0 };
   const renew = () => {
-    own.leaseUntilMs = Date.now() + LEASE_MS;
+    own.untilMs = Date.now() + LEASE_MS;
     // One that was given up for lost after all counts again.
     all.add(own);
   };
@@ -41,7 +41,7 @@ export function holderIn(all: HeldBodies) {
       const nowMs = Date.now();
       let total = bytes;
       for (const reservation of all) {
-        if (reservation.leaseUntilMs > nowMs) total += reservation.bytes;
+        if (reservation.untilMs > nowMs) total += reservation.bytes;
         else all.delete(reservation);
       }
       if (total > HELD_BYTES_MAX) return false;

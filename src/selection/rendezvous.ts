@@ -12,12 +12,7 @@ export function clientKey(ip: string): string {
   const [, high = "", low = ""] = /^::ffff:(\w+):(\w+)$/.exec(address) ?? [];
   if (high) return new URL(`http://0x${high}${low.padStart(4, "0")}`).hostname;
   const zeros = ":0".repeat(9 - address.split(":").length);
-  return address
-    .replace("::", `${zeros}:`)
-    .split(":")
-    .slice(0, 4)
-    .map((group) => group || "0")
-    .join(":");
+  return address.replace("::", `${zeros}:`).split(":", 4).join(":");
 }
 
 /**

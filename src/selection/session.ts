@@ -16,19 +16,19 @@ export interface Client {
 
 /** Who asks. `ip`: the address that Cloudflare vouches for; empty where there is none. */
 export function clientOf(headers: Headers, ip: string, config: Config): Client {
-  const cookies = config.stickySessions ? headers.get("Cookie") : null;
-  return {
-    stickyBackend: cookies === null ? undefined : stickyBackendOf(cookies, config),
-    key: clientKey(ip),
-  };
+  return { stickyBackend: stickyBackendOf(headers, config), key: clientKey(ip) };
 }
 
 /**
- * The backend that the first session cookie names that names one, in a `Cookie` header (RFC 6265, section 5.4). A value is
+ * The backend that the first session cookie names that names one, in the `Cookie` header (RFC 6265, section 5.4). A value is
  * never decoded: whatever a client forged, it can only fail to name a backend.
  */
-function stickyBackendOf(header: string, { sessionCookieName, backends }: Config): Backend | undefined {
-  for (const pair of header.split(";")) {
+function stickyBackendOf(
+  headers: Headers,
+  { stickySessions, sessionCookieName, backends }: Config,
+): Backend | undefined {
+  const cookies = stickySessions ? headers.get("Cookie") : null;
+  for (const pair of cookies?.split(";") ?? []) {
     const equals = pair.indexOf("=");
     if (pair.slice(0, equals).trim() !== sessionCookieName) continue;
     const id = pair.slice(equals + 1).trim();

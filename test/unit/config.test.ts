@@ -121,7 +121,7 @@ describe("a configuration", () => {
     const { message } = new ConfigError(issuesOf({ ...VARS, MAX_RETRIES: "-1", BACKEND_A: "hidden.example.net/x" }));
     expect(message).toBe(
       "MAX_RETRIES must be a whole number from 0 to 10\n" +
-        "BACKEND_A must be host, host:port or http(s)://host[:port], without path or credentials",
+        "BACKEND_A must be host, host:port or http(s)://host[:port], then any of: weight=1 to weight=100, backup",
     );
   });
 

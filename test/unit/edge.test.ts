@@ -58,7 +58,8 @@ describe("the redirect to HTTPS", () => {
   it("leads nowhere but to the public domain, whatever the path", () => {
     fc.assert(
       fc.property(fc.oneof(fc.string(), anyText, fc.constantFrom("//e.example", "/\\e", "\\\\e", "@e")), (text) => {
-        const answer = answerTo(`http://aiostreams.example.com/${text}`);
+        // The runtime decodes a URL from UTF-8, so it holds no half of a surrogate pair.
+        const answer = answerTo(`http://aiostreams.example.com/${text.toWellFormed()}`);
         expect(answer).toMatchObject({ status: 301 });
         const { location } = answer as { location: string };
         expect(new URL(location).origin).toBe("https://aiostreams.example.com");

@@ -35,24 +35,27 @@ describe("the variables are refused where they cannot work", () => {
       'MAX_RETRIES must be a whole number from 0 to 10, found "33"',
     ],
     "an unknown boolean": [vars({ STICKY_SESSIONS: "yes" }), 'STICKY_SESSIONS must be true or false, found "yes"'],
-    "an unknown option": [vars({ BACKEND_X: "x.films.test wieght=2" }), "BACKEND_X may have these options…"],
+    "an unknown option": [vars({ BACKEND_X: "x.films.test wieght=2" }), "BACKEND_X must be host…"],
     "a backend twice": [
       vars({ BACKEND_X: "cf.films.test" }),
-      "BACKEND_X must not have the name, in any case, or the address of another backend: cf…",
+      "BACKEND_X must have a name (letters, digits, _ or -) and an address that no other backend has…",
     ],
     "no backend": [
       vars({ BACKEND_CF: "", BACKEND_DUCK: "" }),
-      "BACKEND_<NAME> is required: at least one backend that is no backup",
+      "BACKEND_<NAME> is required: at least one that is no backup",
     ],
-    "only backups": [vars({ BACKEND_CF: "" }), "BACKEND_<NAME> is required: at least one backend that is no backup"],
+    "only backups": [vars({ BACKEND_CF: "" }), "BACKEND_<NAME> is required: at least one that is no backup"],
     "an example": [vars({ BACKEND_X: "aiostreams.example.com" }), example("aiostreams.example.com")],
     "an example with options": [vars({ BACKEND_X: "x.example.com weight=2 backup" }), example("x.example.com")],
     "an example's URL": [vars({ BACKEND_X: "https://x.example.com:8443/" }), example("x.example.com:8443")],
     "one name in two cases": [
       vars({ BACKEND_HOME: "home.films.test", BACKEND_home: "home.films.test" }),
-      "BACKEND_home must not have the name, in any case, or the address of another backend: home…",
+      "BACKEND_home must have a name (letters, digits, _ or -) and an address that no other backend has…",
     ],
-    "headers of no backend": [vars({ HEADERS_X: "X-A: b" }), "HEADERS_X must name a backend: there is no BACKEND_X"],
+    "headers of no backend": [
+      vars({ HEADERS_X: "X-A: b" }),
+      "HEADERS_X must be the only one, in any case, that names a backend",
+    ],
     "an example's path": [
       vars({ STATUS_PATH: " /lb-status-8f3a" }),
       "STATUS_PATH still has its example value, which everybody can read",
@@ -60,7 +63,7 @@ describe("the variables are refused where they cannot work", () => {
     "an unknown name": [vars({ ANYTHING: "at all" }), "ANYTHING is no variable of this Worker"],
     "a weight out of bounds, of a backend whose name resembles another variable's": [
       vars({ BACKEND_TIMEOUTS: "slow.films.test weight=0" }),
-      "BACKEND_TIMEOUTS may have these options…",
+      "BACKEND_TIMEOUTS must be host…",
     ],
     "but not a backend whose name resembles another variable's": [vars({ BACKEND_TIMEOUTS: "slow.films.test" })],
     "all at once": [
@@ -184,7 +187,7 @@ describe("the route is refused where requests would pass the Worker by:", () => 
   const domain = `routes must name PRIMARY_DOMAIN (${DOMAIN}), found`;
   const noHost = ["my films", "", 30_000, "30000"].map((PRIMARY_DOMAIN) => [
     `but not while PRIMARY_DOMAIN names no host: ${JSON.stringify(PRIMARY_DOMAIN)}`,
-    [vars({ PRIMARY_DOMAIN }), "PRIMARY_DOMAIN is required…"],
+    [vars({ PRIMARY_DOMAIN }), "PRIMARY_DOMAIN must be a host name…"],
   ]);
   refuses({
     "a text without /*": [{ routes: [DOMAIN] }, `routes ${allPaths} "${DOMAIN}" matches the path / alone`],

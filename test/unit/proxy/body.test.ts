@@ -149,7 +149,7 @@ describe("a body", () => {
 describe("a body that may not be held, since the isolate holds so much", () => {
   /** All but so many bytes are held already. */
   function heldBut(bytes: number) {
-    return new Set([{ bytes: HELD_BYTES_MAX - bytes, leaseUntilMs: Number.POSITIVE_INFINITY }]);
+    return new Set([{ bytes: HELD_BYTES_MAX - bytes, untilMs: Number.POSITIVE_INFINITY }]);
   }
 
   const nothingFree = [1, 4 * KIB, 16 * KIB, BODY_BYTES_MAX].map((count) => [0, count]);
