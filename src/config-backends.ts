@@ -62,7 +62,7 @@ export function parseBackends(
     } else if (isTaken || url.hostname === primaryDomain || !/^[\w-]+$/.test(id)) {
       report(
         variable,
-        "must have a name (letters, digits, _ or -) and an address that no other backend has, nor PRIMARY_DOMAIN",
+        "must have a name of letters, digits, _ or -, and an address, that no other backend has, nor PRIMARY_DOMAIN",
       );
     } else {
       const [, backup, weight = "1"] = options;
@@ -93,7 +93,7 @@ function parseAllHeaders(vars: Vars, ids: readonly string[], report: Report): Re
     if (!headers) {
       report(
         variable,
-        "must be lines of Name: value, each name once; not Host, Content-Length, CF-Connecting-IP, X-Forwarded-* or a hop-by-hop header",
+        "must be lines of Name: value, each name once; not Host, X-Forwarded-*, CF-Connecting-IP or a header of the connection",
       );
     } else if (all.has(id) || !ids.includes(id)) {
       report(variable, "must be the only one, in any case, that names a backend");

@@ -13,7 +13,7 @@ export function admit(request: Request, { publicOrigin, primaryDomain }: Config)
   // Neither userinfo nor a backslash, which a URL parser would take for a slash.
   const [, scheme, host, rest] = /^(https?):\/\/([^/?#\\@:]*?)\.?(?::\d*)?(?=[/?#]|$)\/?(.*)/s.exec(url) ?? [];
   if (host?.toLowerCase() !== primaryDomain) {
-    return errorResponse(request, 421, "This host is not served here. Check the URL.");
+    return errorResponse(request, 421, "This host is not served here.");
   }
 
   const path = `/${rest}`;

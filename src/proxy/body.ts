@@ -92,15 +92,16 @@ export async function readBody(
   reserve: (bytes: number) => boolean,
   upload: Upload,
 ): Promise<Body | 411> {
-  if (request.body === null) return null;
+  const { body, method, headers } = request;
+  if (body === null) return null;
   // Not a number where the client does not say it: then no comparison holds.
-  const length = Number(request.headers.get("Content-Length") ?? Number.NaN);
-  if (request.method === "GET" || request.method === "HEAD") {
+  const length = Number(headers.get("Content-Length") ?? Number.NaN);
+  if (method === "GET" || method === "HEAD") {
     // `fetch` refuses GET and HEAD with bytes. It passes on the request's own stream, but none that is chunked.
-    if (length >= 0) return length > 0 ? request.body : null;
-    return (await request.body.getReader().read()).done ? null : 411;
+    if (length >= 0) return length > 0 ? body : null;
+    return (await body.getReader().read()).done ? null : 411;
   }
-  const reader = request.body.getReader({ mode: "byob" });
+  const reader = body.getReader({ mode: "byob" });
   let buffer = new ArrayBuffer(0);
   let filled = 0;
   while (filled !== length) {

@@ -63,10 +63,9 @@ export function answerToClient(
   return copy ?? response;
 }
 
-/** A copy with headers that can be changed. A reason phrase that no constructor takes is dropped; HTTP/2 has none. */
+/** A copy with headers that can be changed. What no constructor takes of a reason phrase is left out; HTTP/2 has none. */
 function copyOf({ body, status, statusText, headers, webSocket }: Response): Response {
-  const isCopied = /^[ -~\x80-\xff]*$/.test(statusText);
-  return new Response(body, { status, statusText: isCopied ? statusText : "", headers, webSocket });
+  return new Response(body, { status, statusText: statusText.replace(/[^ -~\x80-\xff]/g, ""), headers, webSocket });
 }
 
 /** A cookie without the backend's own host as its `Domain`, with which a browser would throw it away (RFC 6265, section 5.3). */

@@ -38,7 +38,7 @@ describe("the variables are refused where they cannot work", () => {
     "an unknown option": [vars({ BACKEND_X: "x.films.test wieght=2" }), "BACKEND_X must be host…"],
     "a backend twice": [
       vars({ BACKEND_X: "cf.films.test" }),
-      "BACKEND_X must have a name (letters, digits, _ or -) and an address that no other backend has…",
+      "BACKEND_X must have a name of letters, digits, _ or -, and an address, that no other backend has…",
     ],
     "no backend": [
       vars({ BACKEND_CF: "", BACKEND_DUCK: "" }),
@@ -50,7 +50,7 @@ describe("the variables are refused where they cannot work", () => {
     "an example's URL": [vars({ BACKEND_X: "https://x.example.com:8443/" }), example("x.example.com:8443")],
     "one name in two cases": [
       vars({ BACKEND_HOME: "home.films.test", BACKEND_home: "home.films.test" }),
-      "BACKEND_home must have a name (letters, digits, _ or -) and an address that no other backend has…",
+      "BACKEND_home must have a name of letters, digits, _ or -, and an address, that no other backend has…",
     ],
     "headers of no backend": [
       vars({ HEADERS_X: "X-A: b" }),
