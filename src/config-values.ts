@@ -34,8 +34,8 @@ export function redacted(variable: string, found: unknown): string | undefined {
   if (/^(STATUS_PATH$|HEADERS_)/.test(variable)) return NOT_SHOWN;
   if (found === undefined) return undefined;
   const text = (textOf(found) ?? "object").replace(/.*@/s, "…@");
-  // The slashes behind a scheme begin no path.
-  return text.replace(/(?<!^\w+:\/?)[/\\?#]\S+/g, "/…");
+  // The slashes of `scheme://` begin no path.
+  return text.replace(/(?<!^\w+:(?=\/\/)\/?)[/\\?#]\S+/g, "/…");
 }
 
 /**

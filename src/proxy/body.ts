@@ -28,38 +28,34 @@ export type HeldBodies = Set<Reservation>;
 /** One request's part of what the isolate holds. It has to be released; where that does not happen its lease ends it. */
 export function holderIn(all: HeldBodies) {
   const own: Reservation = { bytes: 0, untilMs: 0 };
-  const renew = () => {
-    own.untilMs = Date.now() + LEASE_MS;
+  /** Reserves so many bytes more, and renews the lease. Returns whether they may be held. */
+  const reserve = (bytes: number) => {
+    const nowMs = Date.now();
+    own.untilMs = nowMs + LEASE_MS;
     // One that was given up for lost after all counts again.
     all.add(own);
+    let total = bytes;
+    for (const reservation of all) {
+      if (reservation.untilMs > nowMs) total += reservation.bytes;
+      else all.delete(reservation);
+    }
+    if (total > HELD_BYTES_MAX) return false;
+    own.bytes += bytes;
+    return true;
   };
-  const renewal = setInterval(renew, LEASE_MS / 3);
-  return {
-    /** Reserves so many bytes more. Returns whether they may be held. */
-    reserve(bytes: number): boolean {
-      renew();
-      const nowMs = Date.now();
-      let total = bytes;
-      for (const reservation of all) {
-        if (reservation.untilMs > nowMs) total += reservation.bytes;
-        else all.delete(reservation);
-      }
-      if (total > HELD_BYTES_MAX) return false;
-      own.bytes += bytes;
-      return true;
-    },
-    release(): void {
-      clearInterval(renewal);
-      all.delete(own);
-    },
+  const renewal = setInterval(reserve, LEASE_MS / 3, 0);
+  const release = () => {
+    clearInterval(renewal);
+    all.delete(own);
   };
+  return { reserve, release };
 }
 
 /** A body on its way from the client. */
 export interface Upload {
   /** Whether the client broke off what streams: the attempt that sends it has to break then too. */
   isBrokenOff: boolean;
-  onBrokenOff: () => void;
+  onBrokenOff?: () => void;
 }
 
 /**
@@ -72,7 +68,7 @@ export async function withBody<T>(
   serve: (body: Body, upload: Upload) => Promise<T>,
 ): Promise<T | 400 | 411> {
   const holder = holderIn(heldBodies);
-  const upload = { isBrokenOff: false, onBrokenOff: () => {} };
+  const upload: Upload = { isBrokenOff: false };
   try {
     const body = await readBody(request, holder.reserve, upload).catch(() => 400 as const);
     return typeof body === "number" ? body : await serve(body, upload);
@@ -141,7 +137,7 @@ function resumeAsStream(
     for (;;) {
       const read = await rest.readAtLeast(STEP_BYTES, buffer).catch(() => {
         upload.isBrokenOff = true;
-        upload.onBrokenOff();
+        upload.onBrokenOff?.();
       });
       if (!read) return undefined;
       const { value, done } = read;

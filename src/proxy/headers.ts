@@ -28,7 +28,7 @@ export function headersToBackend(request: Request, clientIp: string, isCacheable
   if (isCacheable && !headers.has("Cache-Control")) headers.set("Cache-Control", "max-age=0");
   // A hop-by-hop header that a proxy must not pass on unless it speaks the protocol (RFC 9110, section 7.8): with another
   // method workerd would send a GET, without the body.
-  if (!isWebSocketRequest(request)) headers.delete("Upgrade");
+  if (headers.has("Upgrade") && !isWebSocketRequest(request)) headers.delete("Upgrade");
   return headers;
 }
 

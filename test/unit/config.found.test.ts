@@ -58,6 +58,7 @@ describe("what was found in a wrong variable", () => {
     `https://a.example.net:8443/${SECRET}`,
     `https://a.example.net?${SECRET}`,
     `a.example.net#${SECRET}`,
+    `https:/${SECRET}`,
     `https:///${SECRET}`,
     `https:\\\\a.example.net\\${SECRET}`,
     `//a.example.net/${SECRET}`,

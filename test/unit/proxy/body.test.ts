@@ -39,7 +39,7 @@ function upload(bytes: Uint8Array, { chunk = 60_000, says = undefined as number 
 
 const arrived = async (body: BodyInit | null) => new Uint8Array(await new Response(body).arrayBuffer());
 const same = (a: Uint8Array, b: Uint8Array) => a.length === b.length && a.every((byte, n) => byte === b[n]);
-const newUpload = (): Upload => ({ isBrokenOff: false, onBrokenOff: () => {} });
+const newUpload = (): Upload => ({ isBrokenOff: false });
 const bytesIn = (held: HeldBodies) => [...held].reduce((sum, { bytes }) => sum + bytes, 0);
 
 async function read(request: Request, held: HeldBodies = new Set(), upload = newUpload()): Promise<Body> {
