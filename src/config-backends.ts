@@ -60,10 +60,7 @@ export function parseBackends(
     if (!url || !options) {
       report(variable, "must be host, host:port or http(s)://host[:port], then any of: weight=1 to weight=100, backup");
     } else if (isTaken || url.hostname === primaryDomain || !/^[\w-]+$/.test(id)) {
-      report(
-        variable,
-        "must have a name of letters, digits, _ or -, and an address, that no other backend has, nor PRIMARY_DOMAIN",
-      );
+      report(variable, "must have a name of letters, digits, _ or -, and an address of its own, not PRIMARY_DOMAIN");
     } else {
       const [, backup, weight = "1"] = options;
       backends.push(
@@ -79,7 +76,7 @@ export function parseBackends(
     }
   }
   if (backends.length === given.length && backends.every(({ isBackup }) => isBackup)) {
-    report("BACKEND_<NAME>", "is required: at least one that is no backup");
+    report("BACKEND_<NAME>", "is required: one that is no backup");
   }
   return backends;
 }

@@ -38,19 +38,16 @@ describe("the variables are refused where they cannot work", () => {
     "an unknown option": [vars({ BACKEND_X: "x.films.test wieght=2" }), "BACKEND_X must be host…"],
     "a backend twice": [
       vars({ BACKEND_X: "cf.films.test" }),
-      "BACKEND_X must have a name of letters, digits, _ or -, and an address, that no other backend has…",
+      "BACKEND_X must have a name of letters, digits, _ or -, and an address of its own…",
     ],
-    "no backend": [
-      vars({ BACKEND_CF: "", BACKEND_DUCK: "" }),
-      "BACKEND_<NAME> is required: at least one that is no backup",
-    ],
-    "only backups": [vars({ BACKEND_CF: "" }), "BACKEND_<NAME> is required: at least one that is no backup"],
+    "no backend": [vars({ BACKEND_CF: "", BACKEND_DUCK: "" }), "BACKEND_<NAME> is required: one that is no backup"],
+    "only backups": [vars({ BACKEND_CF: "" }), "BACKEND_<NAME> is required: one that is no backup"],
     "an example": [vars({ BACKEND_X: "aiostreams.example.com" }), example("aiostreams.example.com")],
     "an example with options": [vars({ BACKEND_X: "x.example.com weight=2 backup" }), example("x.example.com")],
     "an example's URL": [vars({ BACKEND_X: "https://x.example.com:8443/" }), example("x.example.com:8443")],
     "one name in two cases": [
       vars({ BACKEND_HOME: "home.films.test", BACKEND_home: "home.films.test" }),
-      "BACKEND_home must have a name of letters, digits, _ or -, and an address, that no other backend has…",
+      "BACKEND_home must have a name of letters, digits, _ or -, and an address of its own…",
     ],
     "headers of no backend": [
       vars({ HEADERS_X: "X-A: b" }),
