@@ -38,7 +38,8 @@ export interface Ask {
 }
 
 export interface Ejection {
-  readonly reason: EjectionReason;
+  /** Whether it began with failures of requests (outlier ejection), not with a check. */
+  readonly isOutlier: boolean;
   /** Since when something speaks against it: when the check began. */
   readonly evidenceMs: number;
   /** Its term: the first good check from then on ends it. */
@@ -79,12 +80,10 @@ export interface Traffic {
   /** The last success that no platform could have given in place of the application. */
   lastServedMs: number;
   lastFailureMs: number;
-  hasFailedSinceSuccess: boolean;
   /** When the attempts were sent that have not ended since the last success: they wait, or their clients have left. */
   readonly unansweredMs: number[];
   /** Whose requests failed since the last success that another backend could serve, and how many of each client. */
   readonly failures: Map<string, number>;
-  failureCount: number;
   firstFailureMs: number;
   /** When the clients that had a success last had it, the latest last. */
   readonly servedMs: Map<string, number>;
@@ -134,10 +133,8 @@ export function healthOf(health: Health, id: string): BackendHealth {
         lastSuccessMs: NEVER,
         lastServedMs: NEVER,
         lastFailureMs: NEVER,
-        hasFailedSinceSuccess: false,
         unansweredMs: [],
         failures: new Map(),
-        failureCount: 0,
         firstFailureMs: NEVER,
         servedMs: new Map(),
       },
@@ -158,6 +155,13 @@ export function stateOf(known: BackendHealth, nowMs: number): State {
 
 export function isCheckUnderWay(known: BackendHealth, nowMs: number): boolean {
   return nowMs < known.checkLeaseUntilMs;
+}
+
+/** Why a backend is down: what its last check found, if that was bad, else what keeps it out in spite of a good one. */
+export function ejectionReasonOf({ ejection, result }: BackendHealth): EjectionReason | undefined {
+  if (!ejection) return undefined;
+  if (result && result.kind !== "good") return `check: ${result.kind}`;
+  return ejection.isOutlier ? "consecutive failures" : "repeated ejections";
 }
 
 /** Whether a check has gone unanswered for so long that its backend is not relied on. */
@@ -198,12 +202,8 @@ export function takeResult(
   known.result = result;
   known.isShared = isShared;
   if (result.kind !== "good") {
-    const reason = `check: ${result.kind}` as const;
-    if (!known.ejection) {
-      return eject(known, reason, result.atMs, nowMs, downTimeMs, isShared, result.atMs - result.tookMs);
-    }
-    known.ejection = { ...known.ejection, reason };
-    return undefined;
+    if (known.ejection) return undefined;
+    return eject(known, false, result.atMs, nowMs, downTimeMs, isShared, result.atMs - result.tookMs);
   }
   known.lastGoodMs = Math.max(known.lastGoodMs, Math.min(result.atMs, nowMs));
   if (known.ejection) {
@@ -213,9 +213,9 @@ export function takeResult(
     return "recovered";
   }
   // Another isolate has found it good, but ejects it still: a term is the same in all of them.
-  const untilMs = isShared ? termEndMs(known, "repeated ejections", downTimeMs) : NEVER;
+  const untilMs = isShared ? termEndMs(known, false, downTimeMs) : NEVER;
   if (result.atMs >= untilMs) return undefined;
-  known.ejection = { reason: "repeated ejections", evidenceMs: nowMs, untilMs };
+  known.ejection = { isOutlier: false, evidenceMs: nowMs, untilMs };
   known.sinceMs = nowMs;
   return "ejected";
 }
@@ -223,7 +223,7 @@ export function takeResult(
 /** Ejects a backend that is not down. Its term counts from `atMs`; what speaks against it began at `evidenceMs`. */
 export function eject(
   known: BackendHealth,
-  reason: EjectionReason,
+  isOutlier: boolean,
   atMs: number,
   nowMs: number,
   downTimeMs: number,
@@ -232,7 +232,7 @@ export function eject(
 ): Change {
   // That of another isolate is among those that are merged; this may be a later check of the same outage.
   if (!isShared) known.ejectionsMs = [...known.ejectionsMs.filter((ms) => nowMs - ms < EJECTIONS_COUNT_MS), atMs];
-  known.ejection = { reason, evidenceMs, untilMs: termEndMs(known, reason, downTimeMs) };
+  known.ejection = { isOutlier, evidenceMs, untilMs: termEndMs(known, isOutlier, downTimeMs) };
   known.sinceMs = nowMs;
   return "ejected";
 }
@@ -259,8 +259,8 @@ export function mergeEjections(
  * When the term ends that the last ejection began: it grows with their number, as Envoy's `base_ejection_time`. The first one
  * by a check ends with the first good check; an outlier ejection, behind a good check, has to last to mean anything.
  */
-function termEndMs({ ejectionsMs }: BackendHealth, reason: EjectionReason, downTimeMs: number): number {
-  const count = reason === "consecutive failures" ? ejectionsMs.length : ejectionsMs.length - 1;
+function termEndMs({ ejectionsMs }: BackendHealth, isOutlier: boolean, downTimeMs: number): number {
+  const count = isOutlier ? ejectionsMs.length : ejectionsMs.length - 1;
   const termMs = Math.min(count * downTimeMs, Math.max(TERM_MAX_MS, downTimeMs));
   return (ejectionsMs.at(-1) ?? NEVER) + termMs;
 }

@@ -8,6 +8,7 @@ import {
   type BackendHealth,
   beginCheck,
   type Change,
+  ejectionReasonOf,
   endCheck,
   type Health,
   healthOf,
@@ -235,14 +236,16 @@ async function useCache<T>(invocation: Invocation, operation: () => Promise<T>):
 /** Says that a backend was ejected, or has recovered, wherever that was found out. */
 export function emitChange(change: Change | undefined, backend: Backend, { counters, health, ray }: Invocation): void {
   if (!change) return;
-  const { ejection, result, isShared } = healthOf(health, backend.id);
-  const isByCheck = ejection?.reason !== "consecutive failures";
+  const known = healthOf(health, backend.id);
+  const reason = ejectionReasonOf(known);
+  // What a check says is told with its status.
+  const isByCheck = !known.ejection?.isOutlier;
   const details = {
     backend: backend.id,
-    status: (isByCheck && result?.status) || undefined,
-    shared: (isByCheck && isShared) || undefined,
+    status: (isByCheck && known.result?.status) || undefined,
+    shared: (isByCheck && known.isShared) || undefined,
     ray,
   };
-  if (ejection) emit({ event: "ejected", reason: ejection.reason, ...details }, counters);
+  if (reason) emit({ event: "ejected", reason, ...details }, counters);
   else emit({ event: "recovered", reason: "check: good", ...details }, counters);
 }

@@ -39,7 +39,6 @@ export function recordEnd({ traffic }: BackendHealth, sentMs: number): void {
 /** An attempt failed. */
 export function recordFailure({ traffic }: BackendHealth, nowMs: number): void {
   traffic.lastFailureMs = nowMs;
-  traffic.hasFailedSinceSuccess = true;
 }
 
 /**
@@ -51,11 +50,10 @@ export function recordSuccess(known: BackendHealth, client: string, nowMs: numbe
   const { servedMs } = traffic;
   traffic.lastSuccessMs = nowMs;
   if (isProof) traffic.lastServedMs = nowMs;
-  traffic.hasFailedSinceSuccess = false;
   traffic.unansweredMs.length = 0;
-  forgetFailures(known);
+  traffic.failures.clear();
   remember(servedMs, client, nowMs, CONSECUTIVE_FAILURES);
-  if (ejection?.reason === "consecutive failures" && ejection.untilMs > nowMs) {
+  if (ejection?.isOutlier && ejection.untilMs > nowMs) {
     known.ejection = { ...ejection, untilMs: nowMs };
   }
   return ejection !== undefined;
@@ -78,19 +76,19 @@ export function recordConsecutiveFailure(
   // The other backend may have taken its time: a success of this one came in between.
   if (failedMs <= traffic.lastSuccessMs || known.ejection) return undefined;
   const { failures, servedMs } = traffic;
-  if (traffic.failureCount++ === 0) traffic.firstFailureMs = failedMs;
+  if (failures.size === 0) traffic.firstFailureMs = failedMs;
   if (failures.has(client) || failures.size < FAILED_CLIENTS_MAX) {
     failures.set(client, (failures.get(client) ?? 0) + 1);
   }
-  if (traffic.failureCount < CONSECUTIVE_FAILURES) return undefined;
-  if (failedMs - traffic.firstFailureMs < CONSECUTIVE_FAILURES_MIN_MS) return undefined;
+  const count = [...failures.values()].reduce((sum, ofClient) => sum + ofClient, 0);
+  if (count < CONSECUTIVE_FAILURES || failedMs - traffic.firstFailureMs < CONSECUTIVE_FAILURES_MIN_MS) return undefined;
   // A single failure may have been a stale connection: that client is served like any other.
   const servesOthers = [...servedMs].some(
     ([other, ms]) => (failures.get(other) ?? 0) < 2 && nowMs - ms < SUCCESS_COUNTS_MS,
   );
   if (servesOthers && failures.size < CONSECUTIVE_FAILURES) return undefined;
-  forgetFailures(known);
-  return eject(known, "consecutive failures", nowMs, nowMs, downTimeMs);
+  failures.clear();
+  return eject(known, true, nowMs, nowMs, downTimeMs);
 }
 
 /** Whether the backend has had no success for long, while attempts at it wait or were left by their clients. */
@@ -104,9 +102,9 @@ export function isHanging({ traffic }: BackendHealth, nowMs: number): boolean {
  * until it froze is not, and neither is one whose platform gives them its page.
  */
 export function hasServedLately({ traffic, ejection, checkBeganMs }: BackendHealth, nowMs: number): boolean {
-  const { hasFailedSinceSuccess, lastServedMs } = traffic;
+  const { lastFailureMs, lastServedMs } = traffic;
   const sinceMs = Math.max(nowMs - SUCCESS_COUNTS_MS, ejection?.evidenceMs ?? checkBeganMs);
-  return !hasFailedSinceSuccess && lastServedMs >= sinceMs;
+  return lastServedMs >= sinceMs && lastServedMs > lastFailureMs;
 }
 
 /** An ask has vouched for what the client was answered. */
@@ -118,9 +116,4 @@ function remember(times: Map<string, number>, client: string, nowMs: number, max
   times.delete(client);
   times.set(client, nowMs);
   if (times.size > max) times.delete(times.keys().next().value as string);
-}
-
-function forgetFailures({ traffic }: BackendHealth): void {
-  traffic.failures.clear();
-  traffic.failureCount = 0;
 }

@@ -17,7 +17,7 @@ export interface BackendView {
   /** One that works all the same counts as up. */
   readonly state: State;
   readonly worksAllTheSame: boolean;
-  /** Whether a check has found it down: no outlier ejection, and no term that another isolate knows of. */
+  /** Whether its last check has found it down: it is in no outlier ejection, and in no term, behind a good check. */
   readonly isDownByCheck: boolean;
   /** Whether users are served by it, whatever its check says. */
   readonly hasServedLately: boolean;
@@ -51,7 +51,7 @@ export function viewOf(
   return {
     state: isAllTheSame ? "up" : state,
     worksAllTheSame: isAllTheSame,
-    isDownByCheck: known.ejection?.reason.startsWith("check: ") === true,
+    isDownByCheck: known.result !== undefined && known.result.kind !== "good",
     hasServedLately: hasServedLately(known, nowMs),
     isHanging: isHanging(known, nowMs),
     lastLifeMs: Math.max(known.traffic.lastSuccessMs, known.lastGoodMs),

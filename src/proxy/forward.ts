@@ -180,7 +180,7 @@ class Driver implements RequestState {
       this.#recordFailure(attempt, { kind: "failed", atMs, reason: "network error", isRelayable: false });
       return;
     }
-    const isReplaced = known.ejection?.reason === "check: unexpected answer";
+    const isReplaced = known.result?.kind === "unexpected answer";
     const outcome = outcomeOf(response, backend, this.#context, atMs, isReplaced);
     if (this.#isFinished) {
       // Too late for its client, but no backend that hangs answers so.

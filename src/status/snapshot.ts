@@ -1,6 +1,6 @@
 import { lastHourOf } from "../counters.ts";
 import type { CheckTimes } from "../health/due.ts";
-import { type CheckResult, type Ejection, healthOf, NEVER, stateOf } from "../health/health-state.ts";
+import { type CheckResult, type Ejection, ejectionReasonOf, healthOf, NEVER, stateOf } from "../health/health-state.ts";
 import type { Invocation } from "../health/monitor.ts";
 import { isAvailable, isStandby, worksAllTheSame } from "../health/view.ts";
 import type { Snapshot } from "./types.ts";
@@ -29,7 +29,7 @@ export function snapshotOf({ config, health, counters }: Known, dataCentre: stri
         worksAllTheSame: isAllTheSame,
         isServing: isAllTheSame || isAvailable(backend, backends, health, nowMs),
         sinceMs: state === "suspect" ? known.checkBeganMs : known.sinceMs,
-        ejectedFor: ejection?.reason,
+        ejectedFor: ejectionReasonOf(known),
         nextCheckMs: ejection && !isOnStandby ? nextCheckMs(result, ejection, config, health.jitter) : undefined,
         result,
         isShared,

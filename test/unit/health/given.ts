@@ -33,7 +33,7 @@ const STEPS: Readonly<Record<string, (known: BackendHealth, atMs: number) => voi
   silent: (known, atMs) => take(known, "no answer", atMs),
   check: (known, atMs) => beginCheck(known, atMs, 4_000),
   over: endCheck,
-  outlier: (known, atMs) => eject(known, "consecutive failures", atMs, atMs, DOWN_TIME_MS),
+  outlier: (known, atMs) => eject(known, true, atMs, atMs, DOWN_TIME_MS),
   sent: recordAttempt,
   ended: recordEnd,
   failed: recordFailure,

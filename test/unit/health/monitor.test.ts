@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { newHealth } from "../../../src/health/health-state.ts";
+import { ejectionReasonOf, newHealth } from "../../../src/health/health-state.ts";
 import { checkAll, emitChange, readWhenCold } from "../../../src/health/monitor.ts";
 import { recordConsecutiveFailure } from "../../../src/health/traffic.ts";
 import { backendOf, configWith } from "../sample.ts";
@@ -210,7 +210,7 @@ describe("an isolate", () => {
       world.share("b", b);
       const { wake } = world.visit(onRequest, { ...world.invoke(), wake: vi.fn() });
       await world.pass(2_001);
-      learned.push([...world.states("b"), world.known("b").ejection?.reason, vi.mocked(wake).mock.calls.length]);
+      learned.push([...world.states("b"), ejectionReasonOf(world.known("b")), vi.mocked(wake).mock.calls.length]);
     }
     expect(learned).toEqual([
       ["down", "check: network error", 1],

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { type BackendHealth, stateOf } from "../../../src/health/health-state.ts";
+import { type BackendHealth, ejectionReasonOf, stateOf } from "../../../src/health/health-state.ts";
 import {
   hasServedLately,
   isHanging,
@@ -52,14 +52,14 @@ describe("outlier ejection", () => {
     play(known, "a0 b2 c4 d6");
     fail(known, "e", 10_000, 11_000);
     expect(stateOf(known, 11_000)).toBe("down");
-    expect(known.ejection).toMatchObject({ reason: "consecutive failures", untilMs: 11_000 + DOWN_TIME_MS });
+    expect([ejectionReasonOf(known), known.ejection?.untilMs]).toEqual(["consecutive failures", 11_000 + DOWN_TIME_MS]);
   });
 
   it("counts a failure at the moment it failed, not when another backend succeeded: a success after it forgives it", () => {
     const known = backendAfter();
     play(known, "a0 b2 c4 d6 +x11");
     for (const failedMs of [10_000, 11_000]) fail(known, "e", failedMs, 12_000);
-    expect(known.traffic.failureCount).toBe(0);
+    expect(known.traffic.failures.size).toBe(0);
   });
 
   it("counts no failure of a backend that is down, and starts anew when it has recovered", () => {
@@ -74,7 +74,7 @@ describe("outlier ejection", () => {
   it("holds no memory for thousands of clients", () => {
     const known = backendAfter();
     for (let i = 0; i < 2_000; i++) fail(known, `f${i}`, 1);
-    expect(known.traffic).toMatchObject({ failures: { size: 64 }, failureCount: 2_000 });
+    expect(known.traffic.failures.size).toBe(64);
     fail(known, "f0", 1);
     expect(known.traffic.failures.get("f0")).toBe(2);
     for (let i = 0; i < 2_000; i++) {

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { healthOf, takeResult } from "../../../src/health/health-state.ts";
+import { healthOf, NEVER, takeResult } from "../../../src/health/health-state.ts";
 import { CONNECTIONS_MAX, SUBREQUESTS_MAX, Subrequests } from "../../../src/health/subrequests.ts";
 import { BODY_BYTES_MAX } from "../../../src/proxy/body.ts";
 import { forward } from "../../../src/proxy/forward.ts";
@@ -75,7 +75,7 @@ describe("a large upload that its client breaks off", () => {
   it("is answered 400, and says nothing of its backend", async () => {
     const { result, known } = await brokenOff(() => Promise.reject(new Error("aborted")));
     expect(result).toEqual({ status: 400, attempts: [expect.anything()], isBinding: false });
-    expect([known.isCheckRequested, known.traffic.hasFailedSinceSuccess]).toEqual([false, false]);
+    expect([known.isCheckRequested, known.traffic.lastFailureMs]).toEqual([false, NEVER]);
   });
 
   it("gets the backend's answer that has come all the same", async () => {

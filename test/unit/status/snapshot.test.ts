@@ -69,7 +69,7 @@ describe("a backend", () => {
 
 describe("the next check of a backend that is down is the first that may bring it back", () => {
   const ejected = (count: number) => {
-    for (let i = 0; i < count; i++) eject(known("koyeb"), "consecutive failures", NOW_MS, NOW_MS, 30_000);
+    for (let i = 0; i < count; i++) eject(known("koyeb"), true, NOW_MS, NOW_MS, 30_000);
   };
   it.each<[string, number, Record<string, number>, () => void]>([
     ["after the interval", 30, {}, () => takes("koyeb", DEAD)],
