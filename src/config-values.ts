@@ -31,9 +31,11 @@ export function textOf(found: unknown): string | undefined {
 
 /** A wrong value as the log may hold it: no credentials, no path of an address (it may be a user's), and nothing secret. */
 export function redacted(variable: string, found: unknown): string | undefined {
-  if (/^(STATUS_PATH$|HEADERS_)/.test(variable)) return NOT_SHOWN;
   if (found === undefined) return undefined;
-  const text = (textOf(found) ?? "object").replace(/.*@/s, "…@");
+  const given = textOf(found) ?? "object";
+  // `Name: value` may be a header that was meant for another variable.
+  if (/^(STATUS_PATH$|HEADERS_)/.test(variable) || /^\S+:\s/m.test(given)) return NOT_SHOWN;
+  const text = given.replace(/.*@/s, "…@");
   // The slashes of `scheme://` begin no path.
   return text.replace(/(?<!^\w+:(?=\/\/)\/?)[/\\?#]\S+/g, "/…");
 }

@@ -108,8 +108,8 @@ export async function readBody(
       }
       buffer = buffer.transfer(bytes);
     }
-    // The whole buffer is handed over, with what is in it, and comes back.
-    const { value, done } = await reader.read(new Uint8Array(buffer, filled));
+    // The whole buffer is handed over, with what is in it, and comes back full: a turn for each packet would cost CPU time.
+    const { value, done } = await reader.readAtLeast(buffer.byteLength - filled, new Uint8Array(buffer, filled));
     if (value) {
       buffer = value.buffer;
       filled += value.length;

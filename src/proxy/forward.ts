@@ -177,7 +177,11 @@ class Driver implements RequestState {
     if (!response) {
       // An upload that its client broke off is no fault of the backend.
       if (this.#isFinished || this.#upload?.isBrokenOff) return;
-      this.#recordFailure(attempt, { kind: "failed", atMs, reason: "network error", isRelayable: false });
+      const failure: Failure = { kind: "failed", atMs, reason: "network error", isRelayable: false };
+      const { body, request } = this.#context;
+      // The body of a GET does not tell who broke it off.
+      if (body && body === request.body) attempt.outcome = failure;
+      else this.#recordFailure(attempt, failure);
       return;
     }
     const isReplaced = known.result?.kind === "unexpected answer";

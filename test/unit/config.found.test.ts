@@ -21,6 +21,12 @@ describe("what was found in a wrong variable", () => {
     expect(foundIn(variable, value)).toBe(found);
   });
 
+  it("is not said of headers that stand in the wrong variable", () => {
+    for (const value of [`CF-Access-Client-Secret: ${SECRET}`, `a.example.net\nAuthorization:\tBasic ${SECRET}`]) {
+      expect(foundIn("BACKEND_A", value)).toBe("(not shown)");
+    }
+  });
+
   it("is nothing where there was nothing", () => {
     expect(foundIn("PRIMARY_DOMAIN", undefined)).toBeUndefined();
   });

@@ -1,4 +1,4 @@
-import { describe, expect, it, onTestFinished } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import {
   BODY_BYTES_MAX,
   type Body,
@@ -72,6 +72,14 @@ describe("a body", () => {
     const bytes = bytesOf(20 * KIB);
     const body = await read(upload(bytes, { chunk }));
     expect(same(await arrived(body), bytes)).toBe(true);
+  });
+
+  it("that comes in packets costs no turn of JavaScript for each of them: a request has 10 ms of CPU time", async () => {
+    const request = upload(bytesOf(BODY_BYTES_MAX), { chunk: 1_400 });
+    const reads = vi.spyOn(ReadableStreamBYOBReader.prototype, "readAtLeast");
+    onTestFinished(() => reads.mockRestore());
+    expect(await read(request)).toHaveProperty("byteLength", BODY_BYTES_MAX);
+    expect(reads.mock.calls.length).toBeLessThan(20);
   });
 
   it.each(LARGE)("of %d bytes streams, byte for byte, and none of it is held where it says so", async (count) => {

@@ -84,6 +84,15 @@ describe("a large upload that its client breaks off", () => {
   });
 });
 
+it("a GET whose body breaks off says nothing of its backend: it does not tell which end broke it", async () => {
+  vi.stubGlobal("fetch", () => Promise.reject(new Error("network")));
+  const request = Object.defineProperty(get({ "Content-Length": "4" }), "body", { value: new ReadableStream() });
+  const context = contextOf(request);
+  expect((await forward(context, new Set())).status).toBe(502);
+  const { isCheckRequested, traffic } = healthOf(context.health, "a");
+  expect([isCheckRequested, traffic.lastFailureMs]).toEqual([false, NEVER]);
+});
+
 it("a WebSocket is a success, which is counted and binds its client", async () => {
   const response = new Response(null, { status: 101, webSocket: new WebSocketPair()[0] });
   vi.stubGlobal("fetch", async () => response);

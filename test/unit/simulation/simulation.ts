@@ -311,6 +311,12 @@ export function simulated(): void {
       toFake: ["Date", "setTimeout", "clearTimeout", "setInterval", "clearInterval"],
     });
     vi.stubGlobal("fetch", (input: string | Request, init?: RequestInit) => current?.fetch(input, init));
+    // Only workerd has it. How much comes in one go does not matter here.
+    Object.assign(ReadableStreamBYOBReader.prototype, {
+      readAtLeast(this: ReadableStreamBYOBReader, _: number, view: Uint8Array) {
+        return this.read(view);
+      },
+    });
     vi.stubGlobal("caches", { open: async () => current?.openCache() });
     // Another jitter for each isolate, the same in each run.
     let isolates = 0;
