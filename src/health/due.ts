@@ -1,4 +1,5 @@
 import { type BackendHealth, type CheckResult, isCheckUnderWay, NEVER } from "./health-state.ts";
+import { unansweredOf } from "./traffic.ts";
 
 export interface CheckTimes {
   /** 0: no check by age. */
@@ -31,7 +32,7 @@ export function isCheckWanted(
 ): boolean {
   const isLost = known.checkLeaseUntilMs !== NEVER && !isCheckUnderWay(known, nowMs);
   if (known.isCheckRequested || isLost) return true;
-  const [unansweredSinceMs] = known.traffic.unansweredMs;
+  const [unansweredSinceMs] = unansweredOf(known, nowMs);
   if (isStandby || known.ejection || unansweredSinceMs === undefined) return false;
   return nowMs >= checkDueMs(unansweredSinceMs, known.lastGoodMs, probeAfterMs);
 }

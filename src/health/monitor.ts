@@ -97,6 +97,8 @@ export async function checkAll(invocation: Invocation, maxAgeMs: number, waitMs:
   const { config, health } = invocation;
   const { backends } = config;
   const deadlineMs = Date.now() + waitMs;
+  // One may be left that its own invocation could not make.
+  startDueChecks(invocation, Date.now());
   for (;;) {
     const nowMs = Date.now();
     let isPending = false;
@@ -148,7 +150,12 @@ async function checkNow(backend: Backend, invocation: Invocation): Promise<void>
   });
   subrequests.refund(CHECK_SUBREQUESTS - (done?.asks ?? 0));
   if (!done) return;
-  emitChange(takeResult(known, done.result, Date.now(), config.downTimeMs), backend, invocation);
+  const change = takeResult(known, done.result, Date.now(), config.downTimeMs);
+  emitChange(change, backend, invocation);
+  // What was wrong may be over for all of them, such as a stopped database.
+  if (change === "recovered") {
+    for (const other of config.backends) if (healthOf(health, other.id).ejection) requestCheck(other, invocation);
+  }
   invocation.wake();
   if (config.shareHealth) invocation.ctx.waitUntil(share(known, invocation));
 }

@@ -15,6 +15,9 @@ const HANGING_AFTER_MS = 10_000;
 /** So many attempts that wait are told apart; more change no verdict. */
 const UNANSWERED_MAX = 64;
 
+/** An attempt that was left by its client has no end here; that it has not ended tells something for so long. */
+const UNANSWERED_COUNTS_MS = 120_000;
+
 /** One slow answer is no hanging backend. */
 const HANGING_ATTEMPTS = 2;
 
@@ -91,10 +94,16 @@ export function recordConsecutiveFailure(
   return eject(known, true, nowMs, nowMs, downTimeMs);
 }
 
+/** When the attempts were sent that have had no answer since the last success, as far as they still tell something. */
+export function unansweredOf({ traffic }: BackendHealth, nowMs: number): number[] {
+  return traffic.unansweredMs.filter((sentMs) => nowMs - sentMs < UNANSWERED_COUNTS_MS);
+}
+
 /** Whether the backend has had no success for long, while attempts at it wait or were left by their clients. */
-export function isHanging({ traffic }: BackendHealth, nowMs: number): boolean {
-  const [sinceMs = nowMs] = traffic.unansweredMs;
-  return traffic.unansweredMs.length >= HANGING_ATTEMPTS && nowMs - sinceMs >= HANGING_AFTER_MS;
+export function isHanging(known: BackendHealth, nowMs: number): boolean {
+  const sentMs = unansweredOf(known, nowMs);
+  const [sinceMs = nowMs] = sentMs;
+  return sentMs.length >= HANGING_ATTEMPTS && nowMs - sinceMs >= HANGING_AFTER_MS;
 }
 
 /**

@@ -1,4 +1,5 @@
 import type { Backend } from "../config.ts";
+import { CHECK_TIMEOUT_MS } from "./check.ts";
 import {
   type Ask,
   type BackendHealth,
@@ -10,15 +11,15 @@ import {
   type State,
   stateOf,
 } from "./health-state.ts";
-import { hasServedLately, isHanging } from "./traffic.ts";
+import { hasServedLately, isHanging, unansweredOf } from "./traffic.ts";
 
 /** What a request may know of a backend at one moment. */
 export interface BackendView {
   /** One that works all the same counts as up. */
   readonly state: State;
   readonly worksAllTheSame: boolean;
-  /** Whether its last check has found it down: it is in no outlier ejection, and in no term, behind a good check. */
-  readonly isDownByCheck: boolean;
+  /** Whether its last check found no connection, or had no answer. */
+  readonly isUnreachable: boolean;
   /** Whether users are served by it, whatever its check says. */
   readonly hasServedLately: boolean;
   /** Whether it fails users behind a good health route by answering nothing. */
@@ -46,12 +47,12 @@ export function viewOf(
 ): BackendView {
   const known = healthOf(health, backend.id);
   const state = stateOf(known, nowMs);
-  const isAllTheSame = state !== "up" && worksAllTheSame(backend, backends, health, nowMs);
+  const isAllTheSame = worksAllTheSame(backend, backends, health, nowMs);
   const isSilent = isUnanswered(known, nowMs);
   return {
     state: isAllTheSame ? "up" : state,
     worksAllTheSame: isAllTheSame,
-    isDownByCheck: known.result !== undefined && known.result.kind !== "good",
+    isUnreachable: known.result?.kind === "network error" || known.result?.kind === "no answer",
     hasServedLately: hasServedLately(known, nowMs),
     isHanging: isHanging(known, nowMs),
     lastLifeMs: Math.max(known.traffic.lastSuccessMs, known.lastGoodMs),
@@ -67,7 +68,8 @@ export function viewOf(
  * Whether a backend is to be used although no check says so. While none is up, the health route may be what is wrong, not the
  * backends (a moved path, a stopped database): one that serves users counts as up. While there is such a one, so does every
  * other that has failed no user since its last check, if that found a bad status, or ended like the check of one that serves:
- * else all clients would flock to the first that succeeded. Envoy's panic mode and ALB's fail-open do the same.
+ * else all clients would flock to the first that succeeded. Envoy's panic mode and ALB's fail-open do the same. When another
+ * one comes up, what was wrong may be over here too: a result from before says nothing more.
  */
 export function worksAllTheSame(
   { id }: Pick<Backend, "id">,
@@ -76,14 +78,21 @@ export function worksAllTheSame(
   nowMs: number,
 ): boolean {
   const isUp = (known: BackendHealth) => stateOf(known, nowMs) === "up";
-  const all = backends.map((backend) => healthOf(health, backend.id));
-  if (all.some(isUp)) return false;
   const known = healthOf(health, id);
-  if (hasServedLately(known, nowMs)) return true;
+  const { result, checkBeganMs, traffic } = known;
+  const askedMs = result && result.kind !== "good" ? result.atMs - result.tookMs : checkBeganMs;
+  const all = backends.map((backend) => healthOf(health, backend.id));
+  if (isUp(known) || all.some((other) => isUp(other) && other.sinceMs <= askedMs)) return false;
   const outcome = outcomeOf(known, nowMs);
-  if (known.traffic.lastFailureMs >= (known.result?.atMs ?? known.checkBeganMs)) return false;
+  const [unansweredMs = nowMs] = unansweredOf(known, nowMs);
+  // One that is silent to its users too is frozen.
+  if (outcome === "no answer" && nowMs - unansweredMs >= CHECK_TIMEOUT_MS) return false;
+  if (hasServedLately(known, nowMs)) return true;
+  if (traffic.lastFailureMs >= (result?.atMs ?? checkBeganMs)) return false;
   const isTrusted = outcome === "bad status";
-  return all.some((other) => hasServedLately(other, nowMs) && (isTrusted || outcomeOf(other, nowMs) === outcome));
+  return all.some((other) => {
+    return !isUp(other) && hasServedLately(other, nowMs) && (isTrusted || outcomeOf(other, nowMs) === outcome);
+  });
 }
 
 function outcomeOf(known: BackendHealth, nowMs: number) {

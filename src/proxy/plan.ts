@@ -120,11 +120,12 @@ function planDoubt(attempt: Attempt, answeredMs: number, state: RequestState, vi
   if (lastAsk?.isGood && (isRecent || sentMs - view.vouchedMs <= VOUCHED_MS)) return { do: "vouch", attempt };
   const fail: Plan = { do: "fail", attempt, reason: "not vouched for" };
   const relay: Plan = { do: "finish", with: attempt };
-  // While no check is good anywhere, those that have served users are believed.
-  if (view.worksAllTheSame) return view.hasServedLately ? relay : fail;
+  // Where no check is good anywhere, those that have served users are believed.
+  if (view.worksAllTheSame && !lastAsk?.isGood) return view.hasServedLately ? relay : fail;
 
   const isBad = isDown(view, state) || (lastAsk?.isGood === false && lastAsk.endedMs >= sentMs);
-  const isOnlyOne = !mayAskAnother(state) && state.attempts.every(({ outcome }) => outcome);
+  const areOthersOut = state.attempts.every((other) => other === attempt || other.outcome?.kind === "failed");
+  const isOnlyOne = !mayAskAnother(state) && areOthersOut;
   if (isBad && !isOnlyOne) return fail;
   if (!isBad && !view.isCheckPending && state.canCheck)
     return { do: "check", backends: [backend], isLastResort: false };
@@ -239,11 +240,12 @@ function turnsOf(state: RequestState, viewOf: ViewOf, nowMs: number): (backend: 
 
 /**
  * Whether a backend that was asked is down, and no good check of this last resort speaks for it: one that is in its term serves
- * meanwhile. Where no check has found it down that is a suspicion, and not every request may be hedged on one.
+ * meanwhile. What may not be hedged on suspicion relies on one whose health route answers, however badly: the application may
+ * be at work on it.
  */
 function isDown(view: BackendView, { allowed, lastResortMs }: RequestState): boolean {
   if (view.state !== "down" || isGoodSince(lastResortMs, view)) return false;
-  return view.isDownByCheck || allowed.hedgeOnSuspicion;
+  return view.isUnreachable || allowed.hedgeOnSuspicion;
 }
 
 function isGoodSince(lastResortMs = Number.POSITIVE_INFINITY, { lastAsk }: BackendView): boolean {

@@ -20,6 +20,8 @@ export function snapshotOf({ config, health, counters }: Known, dataCentre: stri
       const state = stateOf(known, nowMs);
       const isOnStandby = isStandby(backend, backends, health, nowMs);
       const isAllTheSame = worksAllTheSame(backend, backends, health, nowMs);
+      const ejectedFor = ejectionReasonOf(known);
+      const isWellInItsTerm = ejectedFor === "repeated ejections" && !isOnStandby;
       const isUnknown = state === "up" && !result && known.traffic.lastSuccessMs === NEVER;
       return {
         id,
@@ -27,9 +29,9 @@ export function snapshotOf({ config, health, counters }: Known, dataCentre: stri
         role: isOnStandby ? "standby" : isBackup ? "backup" : "primary",
         state: isUnknown ? "unknown" : state,
         worksAllTheSame: isAllTheSame,
-        isServing: isAllTheSame || isAvailable(backend, backends, health, nowMs),
+        isServing: isAllTheSame || isAvailable(backend, backends, health, nowMs) || isWellInItsTerm,
         sinceMs: state === "suspect" ? known.checkBeganMs : known.sinceMs,
-        ejectedFor: ejectionReasonOf(known),
+        ejectedFor,
         nextCheckMs: ejection && !isOnStandby ? nextCheckMs(result, ejection, config, health.jitter) : undefined,
         result,
         isShared,

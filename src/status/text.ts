@@ -6,7 +6,7 @@ export type Facts = Readonly<Record<string, string | number | undefined>>;
 
 /** The page's headline. A backup on standby is neither up nor missed. */
 export function summaryOf({ backends }: Snapshot): string {
-  if (backends.some(({ worksAllTheSame }) => worksAllTheSame)) {
+  if (backends.some(({ worksAllTheSame }) => worksAllTheSame) && !backends.some(isUpFor)) {
     return "No backend passes its check, but users are served all the same";
   }
   const inService = backends.filter(({ role }) => role !== "standby");

@@ -26,7 +26,7 @@ export interface BackendSnapshot {
   readonly state: State | "unknown";
   /** Whether it is used although no backend passes its check. */
   readonly worksAllTheSame: boolean;
-  /** Whether a new user may be sent to it: it is available, or works all the same. */
+  /** Whether a new user may be sent to it: it is available, works all the same, or is well in its term, for a last resort. */
   readonly isServing: boolean;
   /** Since when it is in this state, as far as this isolate knows; of a suspect, since when its check waits. */
   readonly sinceMs: number;

@@ -106,6 +106,8 @@ describe("a backend hangs", () => {
   it.each([
     ["ten seconds after the first of two attempts that wait was sent", "sent@1000 sent@9000", 11_000, true],
     ["not before", "sent@1000 sent@9000", 10_999, false],
+    ["until two minutes after it was sent: its client may have left", "sent@1000 sent@9000", 120_999, true],
+    ["not later", "sent@1000 sent@9000", 121_000, false],
     ["not because of one attempt", "sent@0", 60_000, false],
     ["when one of three was answered or broke", "sent@0 sent@1 sent@2 ended@1", 20_000, true],
     ["not when two of them were", "sent@0 sent@1 sent@2 ended@1 ended@2", 20_000, false],

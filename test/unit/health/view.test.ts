@@ -30,6 +30,16 @@ describe("a backend works all the same while none is up", () => {
     ["not when it failed a user after it", "silent@90000 served@98000 failed@99000", "silent@90000", false],
     ["it was ejected for consecutive failures, and serves again", "outlier@90000 served@99000", "silent@90000", true],
     ["not when another one is up", "silent@90000 served@99000", "", false],
+    ["another one has come up since its check", "silent@90000 served@99000", "bad@90000 good@98000", true],
+    ["not when it was checked again since", "silent@98500 served@99000", "bad@90000 good@98000", false],
+    ["not because one serves that has come up since", "bad@90000", `${SERVES} good@99000 served@99500`, false],
+    [
+      "not when a request there waits as long as a check",
+      "silent@90000 sent@97000",
+      "silent@90000 served@99000",
+      false,
+    ],
+    ["a request there waits less long", "silent@90000 sent@97001", "silent@90000 served@99000", true],
     ["another one is suspect, and that is not up", "silent@90000 served@99000", "check@98500", true],
     ["not when none serves", "bad@90000", "bad@90000", false],
     ["another one serves, and its own check was answered with a bad status", "bad@90000", SERVES, true],
@@ -65,12 +75,12 @@ describe("a backend works all the same while none is up", () => {
 
 describe("a view", () => {
   it.each([
-    ["consecutive failures", "good@80000 outlier@90000", false],
-    ["a check", "bad@90000", true],
-    ["a check that found it bad since", "outlier@80000 bad@90000", true],
-    ["nothing", "good@90000", false],
-  ])("says whether a backend is down by a check: %s", (_, history, isDownByCheck) => {
-    expect(viewOf(A, [A], given(history), "x", NOW_MS).isDownByCheck).toBe(isDownByCheck);
+    ["found no connection", "broken@90000", true],
+    ["had no answer", "silent@90000", true],
+    ["had a bad status", "bad@90000", false],
+    ["was good", "silent@80000 good@90000", false],
+  ])("says whether a backend is unreachable: its last check %s", (_, history, isUnreachable) => {
+    expect(viewOf(A, [A], given(history), "x", NOW_MS).isUnreachable).toBe(isUnreachable);
   });
 
   it.each([

@@ -27,7 +27,7 @@ export type Sent = Omit<Attempt, "backend"> & { readonly id: string };
 const UP: BackendView = {
   state: "up",
   worksAllTheSame: false,
-  isDownByCheck: false,
+  isUnreachable: false,
   hasServedLately: false,
   isHanging: false,
   lastLifeMs: NEVER,

@@ -35,7 +35,7 @@ const outcome: fc.Arbitrary<Outcome> = fc.oneof(
 const view: fc.Arbitrary<BackendView> = fc.record({
   state: fc.constantFrom("up" as const, "suspect" as const, "down" as const),
   worksAllTheSame: fc.boolean(),
-  isDownByCheck: fc.boolean(),
+  isUnreachable: fc.boolean(),
   hasServedLately: fc.boolean(),
   isHanging: fc.boolean(),
   lastLifeMs: moment,
@@ -126,7 +126,7 @@ it("does not wait while one that is up is unasked, all that is open is silent an
       // One that last resort has found good is no more silent than one that is up.
       const isGood = some.lastResortMs !== undefined && lastAsk?.isGood && lastAsk.endedMs >= some.lastResortMs;
       // One that is down by no check is no more than suspected.
-      const isSuspected = !some.views?.[id]?.isDownByCheck && !some.allowed?.hedgeOnSuspicion;
+      const isSuspected = !some.views?.[id]?.isUnreachable && !some.allowed?.hedgeOnSuspicion;
       return stateOf(some, id) === "down" && !isGood && !isSuspected && NOW_MS - sentMs >= 1_000;
     });
     // In a last resort the client's own order holds for a second.

@@ -16,7 +16,7 @@ import {
 /** A rule, the attempts, the views, what is planned at each of these moments, in ms, and what else is given. */
 type Row = [string, Sent[], NonNullable<Given["views"]>, Record<number, string>, Given?];
 
-const down = { state: "down", isDownByCheck: true } as const;
+const down = { state: "down", isUnreachable: true } as const;
 const outlier = { state: "down" } as const;
 const silentDown = { ...down, isKnownSilent: true };
 const pending = { isCheckPending: true };

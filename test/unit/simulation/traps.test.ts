@@ -62,6 +62,12 @@ describe("doubt", () => {
     expect(world.asked).toHaveLength(1);
   });
 
+  it("relays no 404 whose check is bad while another backend's answer is being vouched for", async () => {
+    const a = split(always(status(302, { Location: "https://debrid.example.org/film" })), works(200));
+    const { isolate } = await start({ a, b: always(status(404), 1_150) });
+    expect(await isolate.ask("/playback", { cookie: "b" })).toMatchObject({ status: 302, backend: "a" });
+  });
+
   it("sends a request elsewhere whose redirect leads back to the very URL", async () => {
     const loop: Behaviour = ({ isCheck, path }) => ({
       afterMs: 5,

@@ -100,6 +100,15 @@ it.each<[string, number, () => void]>([
   ["no backup on standby", 2, () => configure(BACKUP)],
   ["a suspect", 1, () => [takes("cf", DEAD), takes("duck", DEAD), beginCheck(known("koyeb"), NOW_MS - 2_000, 4_000)]],
   ["none that is down", 0, () => IDS.map((id) => takes(id, { kind: "bad status", status: 500 }))],
+  [
+    "what is well in its term",
+    1,
+    () => [
+      IDS.map((id) => takes(id, DEAD)),
+      eject(known("cf"), false, NOW_MS, NOW_MS, 30_000),
+      takes("cf", { atMs: NOW_MS + 1 }),
+    ],
+  ],
   ["what works all the same", 3, () => [IDS.map((id) => takes(id, { kind: "bad status" })), succeeds("cf")]],
 ])("%s would serve a new user: %d", (_, serving, happen) => {
   happen();

@@ -140,6 +140,13 @@ describe("the page's checks", () => {
     expect(asked).toEqual(["koyeb"]);
   });
 
+  it("include one that was requested, and that its own invocation could not make", async () => {
+    for (const id of IDS) take(isolate, id, { atMs: NOW_MS - 1 });
+    healthOf(isolate.health, "koyeb").isCheckRequested = true;
+    answers.koyeb = 503;
+    expect((await askForJson()).backends[2]).toMatchObject({ state: "down", result: { status: 503 } });
+  });
+
   it("include a backup once they have found the last other backend down", async () => {
     configure(BACKUP);
     answers = { cf: "refused", duck: 200, koyeb: "refused" };

@@ -20,6 +20,7 @@ it.each<[string, string, BackendSnapshot[]]>([
   ["suspect", "1 of 2 backends up", [UP, SUSPECT, STANDBY]],
   ["suspect", "0 of 2 backends up", [DOWN, SUSPECT]],
   ["suspect", "No backend passes its check, but users are served all the same", [DOWN, USED]],
+  ["suspect", "1 of 2 backends up", [UP, USED]],
   ["down", "0 of 2 backends up", [DOWN, DOWN]],
 ])("the headline is %s, and counts no backup on standby: %j (%#)", (tone, summary, backends) => {
   const snapshot = { backends } as unknown as Snapshot;

@@ -1,0 +1,123 @@
+import { describe, expect, it } from "vitest";
+import {
+  always,
+  changing,
+  frozen,
+  type Isolate,
+  refuses,
+  simulated,
+  split,
+  start,
+  status,
+  works,
+} from "./simulation.ts";
+
+simulated();
+
+type World = Awaited<ReturnType<typeof start>>["world"];
+
+/** A viewer of each of these backends asks, every so many ms, until a moment. */
+async function visit(world: World, isolate: Isolate, ids: readonly string[], everyMs: number, untilMs: number) {
+  const answers: { home: string; backend: string | undefined; cookie: string | undefined }[] = [];
+  while (world.nowMs < untilMs) {
+    for (const [i, home] of ids.entries()) {
+      const { backend, cookie } = await isolate.ask("/x", { cookie: home, ip: `192.0.2.${i + 1}` });
+      answers.push({ home, backend, cookie });
+    }
+    await world.pass(Math.max(0, Math.min(everyMs, untilMs - world.nowMs)));
+  }
+  return answers;
+}
+
+const IDS = ["a", "b", "c"];
+
+describe("the end of a database outage in which every application works", () => {
+  /** Health routes that need the database, which is away from 20 s to 100 s. */
+  const health = changing(changing(works(), 20_000, always(status(500))), 100_000, works());
+  const app = split(works(), health);
+
+  it.each([7_000, 2_000, 500])("moves no session, of viewers who come every %i ms", async (everyMs) => {
+    const { world, isolate } = await start({ a: app, b: app, c: app });
+    const answers = await visit(world, isolate, IDS, everyMs, 160_000);
+    expect(answers.filter(({ home, backend, cookie }) => backend !== home || cookie)).toEqual([]);
+  });
+
+  it("moves none of a viewer who comes a minute later, either", async () => {
+    const { world, isolate } = await start({ a: app, b: app, c: app });
+    await visit(world, isolate, IDS, 1_000, 30_000);
+    await visit(world, isolate, ["a", "b"], 1_000, 110_000);
+    expect(await isolate.ask("/x", { cookie: "c" })).toMatchObject({ backend: "c", cookie: undefined });
+  });
+
+  it("is no reason to send a POST to another one that recovers first", async () => {
+    const slow = split((asked) => works(asked.method === "POST" ? 3_000 : 5)(asked), health);
+    const { world, isolate } = await start({ a: slow, b: slow, c: slow });
+    await visit(world, isolate, IDS, 1_000, 98_500);
+    const post = isolate.send("/x", { cookie: "b", method: "POST", body: "1" });
+    await visit(world, isolate, ["a"], 500, 103_000);
+    await world.until(post);
+    expect(world.asked.filter(({ method }) => method === "POST").map(({ backend }) => backend)).toEqual(["b"]);
+  });
+
+  it("is no reason to relay a failure of the one that recovers first, while another one is at work", async () => {
+    const { world, isolate } = await start({ a: split(works(600), health), b: app });
+    await visit(world, isolate, ["a", "b"], 500, 98_000);
+    await world.pass(99_900 - world.nowMs);
+    world.set("b", split(always(status(500)), health));
+    expect(await isolate.ask("/x", { cookie: "b" })).toMatchObject({ status: 200, backend: "a" });
+  });
+});
+
+describe("while every health route hangs and the applications work, a frozen backend", () => {
+  const app = split(works(), frozen);
+
+  it("is left by a POST after its check", async () => {
+    const { world, isolate } = await start({ a: app, b: app, c: app });
+    await visit(world, isolate, IDS, 1_000, 70_000);
+    world.set("b", frozen);
+    const post = isolate.send("/x", { cookie: "b", method: "POST", body: "1" });
+    await visit(world, isolate, ["a", "c"], 1_000, 76_000);
+    expect(await world.until(post)).toMatchObject({ status: 200, tookMs: expect.closeTo(3_000, -2) });
+  });
+
+  it("costs its viewers a wait once, not at each request", async () => {
+    const { world, isolate } = await start({ a: app, b: frozen, c: app });
+    const waits: number[] = [];
+    for (let i = 0; i < 20; i++) {
+      await visit(world, isolate, ["a", "c"], 5_000, world.nowMs + 5_000);
+      waits.push((await isolate.ask("/x", { cookie: "b" })).tookMs);
+    }
+    expect(waits.filter((ms) => ms > 500).length).toBeLessThanOrEqual(2);
+  });
+});
+
+it("a POST of three seconds is carried out once while every health route is wrong, in a cold isolate too", async () => {
+  const app = split(works(3_000), always(status(404)));
+  const { world, isolate } = await start({ a: app, b: app, c: app });
+  const { status: answer } = await isolate.ask("/x", { cookie: "a", method: "POST", body: "1" });
+  expect([answer, world.asked.map(({ backend }) => backend)]).toEqual([200, ["a"]]);
+});
+
+it("a redirect is vouched for by a good check where all are in their terms: it moves no viewer", async () => {
+  const app = split(
+    ({ path }) => ({
+      afterMs: 5,
+      gives: path === "/film" ? status(302, { Location: "https://debrid.example.org/" }) : status(200),
+    }),
+    works(),
+  );
+  const { world, isolate } = await start({ a: app, b: app, c: app });
+  // Twice within ten minutes all are away: the second ejection has a term.
+  for (const backAfterMs of [40_000, 1_000]) {
+    for (const id of IDS) world.set(id, refuses);
+    for (const cookie of IDS) await isolate.ask("/x", { cookie });
+    await world.pass(1_000);
+    for (const id of IDS) world.set(id, app);
+    await visit(world, isolate, ["a"], 1_000, world.nowMs + backAfterMs);
+  }
+  expect([world.events("ejected").length, world.events("recovered").length]).toEqual([6, 3]);
+  const served: unknown[] = [];
+  for (const path of ["/film", "/x", "/x"])
+    served.push((await isolate.ask(path, { cookie: "b", ip: "192.0.2.2" })).backend);
+  expect(served).toEqual(["b", "b", "b"]);
+});
