@@ -1,3 +1,4 @@
+import type { LastFailure, Minute } from "../counters.ts";
 import type { EjectionReason } from "../events.ts";
 
 /** A moment that has not been yet. */
@@ -79,7 +80,9 @@ export interface Traffic {
   lastSuccessMs: number;
   /** The last success that no platform could have given in place of the application. */
   lastServedMs: number;
-  lastFailureMs: number;
+  lastFailure: LastFailure | undefined;
+  /** The last hour and more, for the charts. */
+  readonly minutes: Minute[];
   /** When the attempts were sent that have not ended since the last success: they wait, or their clients have left. */
   readonly unansweredMs: number[];
   /** Whose requests failed since the last success that another backend could serve, and how many of each client. */
@@ -132,7 +135,8 @@ export function healthOf(health: Health, id: string): BackendHealth {
       traffic: {
         lastSuccessMs: NEVER,
         lastServedMs: NEVER,
-        lastFailureMs: NEVER,
+        lastFailure: undefined,
+        minutes: [],
         unansweredMs: [],
         failures: new Map(),
         firstFailureMs: NEVER,

@@ -1,4 +1,5 @@
-import { type BackendHealth, type Change, eject } from "./health-state.ts";
+import { count, type LastFailure } from "../counters.ts";
+import { type BackendHealth, type Change, eject, NEVER } from "./health-state.ts";
 
 /** So many consecutive failures, of as many clients, eject a backend although its check is good (Envoy's default too). */
 export const CONSECUTIVE_FAILURES = 5;
@@ -29,6 +30,7 @@ const VOUCHED_CLIENTS_MAX = 64;
 
 /** An attempt at the backend begins. */
 export function recordAttempt({ traffic }: BackendHealth, nowMs: number): void {
+  count(traffic.minutes, "requests", nowMs);
   if (traffic.unansweredMs.length < UNANSWERED_MAX) traffic.unansweredMs.push(nowMs);
 }
 
@@ -40,8 +42,9 @@ export function recordEnd({ traffic }: BackendHealth, sentMs: number): void {
 }
 
 /** An attempt failed. */
-export function recordFailure({ traffic }: BackendHealth, nowMs: number): void {
-  traffic.lastFailureMs = nowMs;
+export function recordFailure({ traffic }: BackendHealth, { reason, status, atMs }: LastFailure): void {
+  count(traffic.minutes, "failures", atMs);
+  traffic.lastFailure = { reason, status, atMs };
 }
 
 /**
@@ -83,8 +86,9 @@ export function recordConsecutiveFailure(
   if (failures.has(client) || failures.size < FAILED_CLIENTS_MAX) {
     failures.set(client, (failures.get(client) ?? 0) + 1);
   }
-  const count = [...failures.values()].reduce((sum, ofClient) => sum + ofClient, 0);
-  if (count < CONSECUTIVE_FAILURES || failedMs - traffic.firstFailureMs < CONSECUTIVE_FAILURES_MIN_MS) return undefined;
+  const failureCount = [...failures.values()].reduce((sum, ofClient) => sum + ofClient, 0);
+  if (failureCount < CONSECUTIVE_FAILURES || failedMs - traffic.firstFailureMs < CONSECUTIVE_FAILURES_MIN_MS)
+    return undefined;
   // A single failure may have been a stale connection: that client is served like any other.
   const servesOthers = [...servedMs].some(
     ([other, ms]) => (failures.get(other) ?? 0) < 2 && nowMs - ms < SUCCESS_COUNTS_MS,
@@ -111,9 +115,9 @@ export function isHanging(known: BackendHealth, nowMs: number): boolean {
  * until it froze is not, and neither is one whose platform gives them its page.
  */
 export function hasServedLately({ traffic, ejection, checkBeganMs }: BackendHealth, nowMs: number): boolean {
-  const { lastFailureMs, lastServedMs } = traffic;
+  const { lastFailure, lastServedMs } = traffic;
   const sinceMs = Math.max(nowMs - SUCCESS_COUNTS_MS, ejection?.evidenceMs ?? checkBeganMs);
-  return lastServedMs >= sinceMs && lastServedMs > lastFailureMs;
+  return lastServedMs >= sinceMs && lastServedMs > (lastFailure?.atMs ?? NEVER);
 }
 
 /** An ask has vouched for what the client was answered. */

@@ -79,16 +79,17 @@ export function worksAllTheSame(
 ): boolean {
   const isUp = (known: BackendHealth) => stateOf(known, nowMs) === "up";
   const known = healthOf(health, id);
+  if (isUp(known)) return false;
   const { result, checkBeganMs, traffic } = known;
   const askedMs = result && result.kind !== "good" ? result.atMs - result.tookMs : checkBeganMs;
   const all = backends.map((backend) => healthOf(health, backend.id));
-  if (isUp(known) || all.some((other) => isUp(other) && other.sinceMs <= askedMs)) return false;
+  if (all.some((other) => isUp(other) && other.sinceMs <= askedMs)) return false;
   const outcome = outcomeOf(known, nowMs);
   const [unansweredMs = nowMs] = unansweredOf(known, nowMs);
   // One that is silent to its users too is frozen.
   if (outcome === "no answer" && nowMs - unansweredMs >= CHECK_TIMEOUT_MS) return false;
   if (hasServedLately(known, nowMs)) return true;
-  if (traffic.lastFailureMs >= (result?.atMs ?? checkBeganMs)) return false;
+  if ((traffic.lastFailure?.atMs ?? NEVER) >= (result?.atMs ?? checkBeganMs)) return false;
   const isTrusted = outcome === "bad status";
   return all.some((other) => {
     return !isUp(other) && hasServedLately(other, nowMs) && (isTrusted || outcomeOf(other, nowMs) === outcome);

@@ -1,5 +1,4 @@
 import type { Backend } from "../config.ts";
-import { countAttempt, countFailure } from "../counters.ts";
 import { emit, type FailureReason } from "../events.ts";
 import { CHECK_SUBREQUESTS } from "../health/check.ts";
 import { healthOf, isCheckUnderWay } from "../health/health-state.ts";
@@ -141,7 +140,6 @@ class Driver implements RequestState {
   }
 
   #ask(backend: Backend, isOnceMore: boolean, nowMs: number): void {
-    const { counters, health } = this.#context;
     const last = this.attempts.at(-1);
     if (last && last.backend !== backend) this.#emit("failover", last);
     const attempt: Attempt = { backend, sentMs: nowMs, isOnceMore };
@@ -150,8 +148,7 @@ class Driver implements RequestState {
     if (abort) this.#aborts.set(attempt, abort);
     if (this.#upload) this.#upload.onBrokenOff = () => this.#abort(attempt);
     this.attempts.push(attempt);
-    countAttempt(counters, backend.id, nowMs);
-    recordAttempt(healthOf(health, backend.id), nowMs);
+    recordAttempt(healthOf(this.#context.health, backend.id), nowMs);
     const settling = send(this.#context, backend, abort?.signal).then(
       (response) => this.#settle(attempt, response),
       () => this.#settle(attempt),
@@ -213,11 +210,9 @@ class Driver implements RequestState {
 
   #recordFailure(attempt: Attempt, failure: Failure): void {
     const { backend } = attempt;
-    const { counters, health } = this.#context;
-    const { atMs, reason, status } = failure;
+    const { reason } = failure;
     attempt.outcome = failure;
-    countFailure(counters, backend.id, reason, status, atMs);
-    recordFailure(healthOf(health, backend.id), atMs);
+    recordFailure(healthOf(this.#context.health, backend.id), failure);
     // A check has said it already.
     if (reason !== "not vouched for" && reason !== "silent") requestCheck(backend, this.#context);
     if (!failure.isRelayable) this.#discard(attempt);
@@ -279,14 +274,13 @@ class Driver implements RequestState {
 
   /** Another backend has served the request that this attempt failed, or is silent about. */
   #recordOutdone(attempt: Attempt, status: number, nowMs: number): void {
-    const { config, counters, ctx, health } = this.#context;
+    const { config, ctx, health } = this.#context;
     const { backend, outcome } = attempt;
     const known = healthOf(health, backend.id);
     if (!outcome) {
       // It is silent if another attempt was sent after it.
       if (attempt === this.attempts.at(-1)) return;
-      countFailure(counters, backend.id, "silent", undefined, nowMs);
-      recordFailure(known, nowMs);
+      recordFailure(known, { reason: "silent", atMs: nowMs });
       // What the check decides is left to it; of a backend that hangs behind good checks it decides nothing.
       if (!isHanging(known, nowMs)) return;
       // It may be slow, and nothing but its answer can tell: without this the runtime cancels it with the request.

@@ -10,7 +10,6 @@ type Known = Pick<Invocation, "config" | "health" | "counters">;
 /** What is known at a moment. */
 export function snapshotOf({ config, health, counters }: Known, dataCentre: string, nowMs: number): Snapshot {
   const { backends } = config;
-  const { backends: counted, ...counts } = counters;
   return {
     nowMs,
     backends: backends.map((backend) => {
@@ -35,11 +34,11 @@ export function snapshotOf({ config, health, counters }: Known, dataCentre: stri
         nextCheckMs: ejection && !isOnStandby ? nextCheckMs(result, ejection, config, health.jitter) : undefined,
         result,
         isShared,
-        lastFailure: counted.get(id)?.lastFailure,
-        minutes: lastHourOf(counted.get(id), nowMs),
+        lastFailure: known.traffic.lastFailure,
+        minutes: lastHourOf(known.traffic.minutes, nowMs),
       };
     }),
-    isolate: { dataCentre, ...counts },
+    isolate: { dataCentre, ...counters },
   };
 }
 

@@ -36,7 +36,7 @@ const STEPS: Readonly<Record<string, (known: BackendHealth, atMs: number) => voi
   outlier: (known, atMs) => eject(known, true, atMs, atMs, DOWN_TIME_MS),
   sent: recordAttempt,
   ended: recordEnd,
-  failed: recordFailure,
+  failed: (known, atMs) => recordFailure(known, { reason: "unavailable", status: 503, atMs }),
   served: (known, atMs) => recordSuccess(known, "x", atMs),
   requested: (known) => {
     known.isCheckRequested = true;

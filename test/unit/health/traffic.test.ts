@@ -5,6 +5,7 @@ import {
   isHanging,
   recordAttempt,
   recordConsecutiveFailure,
+  recordFailure,
   recordSuccess,
   recordVouch,
 } from "../../../src/health/traffic.ts";
@@ -84,6 +85,19 @@ describe("outlier ejection", () => {
     for (let i = 0; i < 2_000; i++) recordAttempt(known, 3);
     const { servedMs, unansweredMs } = known.traffic;
     expect([servedMs.size, known.vouchedMs.size, unansweredMs.length]).toEqual([5, 64, 64]);
+  });
+});
+
+it("the minutes count attempts and failures, and the last failure is kept, however many attempts follow it", () => {
+  const known = backendAfter("sent@1 failed@2 sent@3 sent@60000");
+  recordFailure(known, { reason: "network error", atMs: 60_001 });
+  recordAttempt(known, 60_002);
+  expect(known.traffic).toMatchObject({
+    lastFailure: { reason: "network error", status: undefined, atMs: 60_001 },
+    minutes: [
+      { startMs: 0, requests: 2, failures: 1 },
+      { startMs: 60_000, requests: 2, failures: 1 },
+    ],
   });
 });
 

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { healthOf, NEVER, takeResult } from "../../../src/health/health-state.ts";
+import { healthOf, takeResult } from "../../../src/health/health-state.ts";
 import { CONNECTIONS_MAX, SUBREQUESTS_MAX, Subrequests } from "../../../src/health/subrequests.ts";
 import { BODY_BYTES_MAX } from "../../../src/proxy/body.ts";
 import { forward } from "../../../src/proxy/forward.ts";
@@ -75,7 +75,7 @@ describe("a large upload that its client breaks off", () => {
   it("is answered 400, and says nothing of its backend", async () => {
     const { result, known } = await brokenOff(() => Promise.reject(new Error("aborted")));
     expect(result).toEqual({ status: 400, attempts: [expect.anything()], isBinding: false });
-    expect([known.isCheckRequested, known.traffic.lastFailureMs]).toEqual([false, NEVER]);
+    expect([known.isCheckRequested, known.traffic.lastFailure]).toEqual([false, undefined]);
   });
 
   it("gets the backend's answer that has come all the same", async () => {
@@ -90,7 +90,7 @@ it("a GET whose body breaks off says nothing of its backend: it does not tell wh
   const context = contextOf(request);
   expect((await forward(context, new Set())).status).toBe(502);
   const { isCheckRequested, traffic } = healthOf(context.health, "a");
-  expect([isCheckRequested, traffic.lastFailureMs]).toEqual([false, NEVER]);
+  expect([isCheckRequested, traffic.lastFailure]).toEqual([false, undefined]);
 });
 
 it("a WebSocket is a success, which is counted and binds its client", async () => {

@@ -1,8 +1,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { countFailure } from "../../../src/counters.ts";
 import { isCheckDueByAge } from "../../../src/health/due.ts";
 import { beginCheck, type CheckResult, eject, healthOf } from "../../../src/health/health-state.ts";
-import { recordSuccess } from "../../../src/health/traffic.ts";
+import { recordFailure, recordSuccess } from "../../../src/health/traffic.ts";
 import { snapshotOf } from "../../../src/status/snapshot.ts";
 import { BACKUP, DEAD, IDS, type Isolate, isolateWith, NOW_MS, take } from "./sample.ts";
 
@@ -53,7 +52,7 @@ describe("a backend", () => {
   });
 
   it("that has recovered is up since then, and keeps its last failure", () => {
-    countFailure(isolate.counters, "koyeb", "unavailable", 503, NOW_MS);
+    recordFailure(known("koyeb"), { reason: "unavailable", status: 503, atMs: NOW_MS });
     takes("koyeb", DEAD);
     takes("koyeb", { atMs: NOW_MS + 10_000 });
     expect(backendAfter(70_000, "koyeb")).toMatchObject({
