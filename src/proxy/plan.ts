@@ -7,6 +7,7 @@ import {
   type Attempt,
   areRetriesLeft,
   fallbackOf,
+  hasFailed,
   lastFailureOf,
   mayAskAnother,
   mayRepeat,
@@ -93,9 +94,8 @@ export function plan(state: RequestState, viewOf: ViewOf, nowMs: number): Plan {
   if (isWaiting) return wait;
 
   const fallback = fallbackOf(attempts, viewOf);
-  const isPatient = !attempts.some(({ backend, outcome }) => {
-    return outcome?.kind === "failed" && isHonest(outcome) && viewOf(backend).state === "up";
-  });
+  const failed = attempts.filter(hasFailed);
+  const isPatient = !failed.some(({ backend, outcome }) => isHonest(outcome) && viewOf(backend).state === "up");
   const next =
     planCandidate(state, viewOf, nowMs, isPatient, wait) ??
     planLastResort(state, viewOf, nowMs, fallback && { isPatient }, wait);
@@ -124,7 +124,7 @@ function planDoubt(attempt: Attempt, answeredMs: number, state: RequestState, vi
   if (view.worksAllTheSame && !lastAsk?.isGood) return view.hasServedLately ? relay : fail;
 
   const isBad = isDown(view, state) || (lastAsk?.isGood === false && lastAsk.endedMs >= sentMs);
-  const areOthersOut = state.attempts.every((other) => other === attempt || other.outcome?.kind === "failed");
+  const areOthersOut = state.attempts.every((other) => other === attempt || hasFailed(other));
   const isOnlyOne = !mayAskAnother(state) && areOthersOut;
   if (isBad && !isOnlyOne) return fail;
   if (!isBad && !view.isCheckPending && state.canCheck)
@@ -200,9 +200,7 @@ function planLastResort(
   const isPending = (backend: Backend) => viewOf(backend).isCheckPending;
   const isOver = isLate || !unasked.some(isPending);
   // What a backend that is up has failed, or what could be relayed, is not worth a wait for one that is known to be silent.
-  const hasUpFailed = attempts.some(({ backend, outcome }) => {
-    return outcome?.kind === "failed" && viewOf(backend).state === "up";
-  });
+  const hasUpFailed = attempts.filter(hasFailed).some(({ backend }) => viewOf(backend).state === "up");
   const blind = down.find((backend) => {
     return !(hasUpFailed || fallback) || !(viewOf(backend).isKnownSilent || (isOver && isPending(backend)));
   });
@@ -253,8 +251,10 @@ function isGoodSince(lastResortMs = Number.POSITIVE_INFINITY, { lastAsk }: Backe
 }
 
 /** Whether a pooled connection may have been stale; a request that kills the server fails later. */
-function isStaleConnection({ sentMs, outcome }: Attempt, probeAfterMs: number): boolean {
-  return outcome?.kind === "failed" && outcome.reason === "network error" && outcome.atMs - sentMs <= probeAfterMs;
+function isStaleConnection(attempt: Attempt, probeAfterMs: number): boolean {
+  if (!hasFailed(attempt)) return false;
+  const { reason, atMs } = attempt.outcome;
+  return reason === "network error" && atMs - attempt.sentMs <= probeAfterMs;
 }
 
 function lateOrUnreachable(attempts: readonly Attempt[]): 502 | 504 {

@@ -55,24 +55,20 @@ export function mayAskAnother(state: RequestState): boolean {
 
 /** The failure to relay: of a backend that is up if there is one, then one below 500, then the later one. */
 export function fallbackOf(attempts: readonly Attempt[], viewOf: ViewOf): Attempt | undefined {
-  let best: Attempt | undefined;
-  let bestScore = -1;
-  for (const attempt of attempts) {
-    const { outcome, backend } = attempt;
-    if (outcome?.kind !== "failed" || !outcome.isRelayable) continue;
-    const isUp = viewOf(backend).state === "up";
-    const score = (isUp ? 2 : 0) + ((outcome.status ?? 0) < 500 ? 1 : 0);
-    if (score < bestScore) continue;
-    best = attempt;
-    bestScore = score;
-  }
-  return best;
+  const rankOf = ({ backend, outcome }: FailedAttempt) =>
+    (viewOf(backend).state === "up" ? 2 : 0) + Number((outcome.status ?? 0) < 500);
+  const relayable = attempts.filter(hasFailed).filter(({ outcome }) => outcome.isRelayable);
+  return relayable.toSorted((a, b) => rankOf(a) - rankOf(b)).at(-1);
 }
 
 /** The attempt that failed last, if one did. */
 export function lastFailureOf(attempts: readonly Attempt[]): FailedAttempt | undefined {
-  const hasFailed = (attempt: Attempt): attempt is FailedAttempt => attempt.outcome?.kind === "failed";
-  return attempts.filter(hasFailed).reduce<FailedAttempt | undefined>((last, attempt) => {
-    return last && last.outcome.atMs > attempt.outcome.atMs ? last : attempt;
-  }, undefined);
+  return attempts
+    .filter(hasFailed)
+    .toSorted((a, b) => a.outcome.atMs - b.outcome.atMs)
+    .at(-1);
+}
+
+export function hasFailed(attempt: Attempt): attempt is FailedAttempt {
+  return attempt.outcome?.kind === "failed";
 }
