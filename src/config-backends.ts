@@ -45,8 +45,7 @@ export function parseBackends(
   primaryDomain: string,
   report: Report,
 ): Backend[] {
-  // One that is empty for a while, for maintenance, keeps its headers.
-  const headers = parseAllHeaders(vars, variables.map(idOf), report);
+  const headers = parseAllHeaders(vars, report);
   const given = variables.filter((variable) => textOf(vars[variable]) !== "");
   const backends: Backend[] = [];
   for (const variable of given) {
@@ -56,11 +55,15 @@ export function parseBackends(
     const url = parseOrigin(address);
     // nginx's words. Sorted, so that they may stand in any order.
     const options = /^( backup)?(?: weight=0*([1-9]\d?|100))?$/.exec(["", ...words.sort()].join(" "));
-    const isTaken = backends.some((other) => other.id === id || other.origin === url?.origin);
+    const twin = backends.find((other) => other.id === id || other.origin === url?.origin);
     if (!url || !options) {
       report(variable, "must be host, host:port or http(s)://host[:port], then any of: weight=1 to weight=100, backup");
-    } else if (isTaken || url.hostname === primaryDomain || !/^[\w-]+$/.test(id)) {
-      report(variable, "must have a name of letters, digits, _ or -, and an address of its own, not PRIMARY_DOMAIN");
+    } else if (!/^[\w-]+$/.test(id)) {
+      report(variable, "must have a name of letters, digits, _ or - after BACKEND_");
+    } else if (url.hostname === primaryDomain) {
+      report(variable, "must not be PRIMARY_DOMAIN itself: requests would loop");
+    } else if (twin) {
+      report(variable, `must not have the name, in any case, or the address of another backend: ${twin.id}`);
     } else {
       const [, backup, weight = "1"] = options;
       backends.push(
@@ -76,13 +79,16 @@ export function parseBackends(
     }
   }
   if (backends.length === given.length && backends.every(({ isBackup }) => isBackup)) {
-    report("BACKEND_<NAME>", "is required: one that is no backup");
+    report("BACKEND_<NAME>", "is required: at least one backend that is no backup");
   }
   return backends;
 }
 
-/** The headers of every `HEADERS_<NAME>`, by the id of its backend, which is one of `ids`. */
-function parseAllHeaders(vars: Vars, ids: readonly string[], report: Report): ReadonlyMap<string, Backend["headers"]> {
+/**
+ * The headers of every `HEADERS_<NAME>`, by the id of its backend. A secret may outlive its backend, and one that is misspelt
+ * must not take the others down: the doctor and the preflight find it.
+ */
+function parseAllHeaders(vars: Vars, report: Report): ReadonlyMap<string, Backend["headers"]> {
   const all = new Map<string, Backend["headers"]>();
   for (const variable of Object.keys(vars).filter(isHeadersVariable)) {
     const id = idOf(variable);
@@ -90,11 +96,10 @@ function parseAllHeaders(vars: Vars, ids: readonly string[], report: Report): Re
     if (!headers) {
       report(
         variable,
-        "must be lines of Name: value, each name once; not Host, X-Forwarded-*, CF-Connecting-IP or a header of the connection",
+        "must be lines of Name: value, each name once; not Host, Content-Length, X-Forwarded-*, CF-Connecting-IP or a header of the connection",
       );
-    } else if (all.has(id) || !ids.includes(id)) {
-      report(variable, "must be the only one, in any case, that names a backend");
-    } else all.set(id, headers);
+    } else if (all.has(id)) report(variable, "must not have the name, in any case, of another HEADERS_<NAME>");
+    else all.set(id, headers);
   }
   return all;
 }

@@ -116,6 +116,7 @@ export async function readBody(
     }
     if (done) break;
   }
+  reader.releaseLock();
   return buffer.transfer(filled);
 }
 

@@ -50,5 +50,5 @@ function nextCheckMs(
   jitter: number,
 ): number {
   if (!result || result.atMs < untilMs) return untilMs;
-  return result.atMs + Math.min(downTimeMs, healthCheckIntervalMs || downTimeMs) * (1 + jitter / 10);
+  return result.atMs + Math.round(Math.min(downTimeMs, healthCheckIntervalMs || downTimeMs) * (1 + jitter / 10));
 }

@@ -74,6 +74,14 @@ describe("a body", () => {
     expect(same(await arrived(body), bytes)).toBe(true);
   });
 
+  it("that was read is let go: what runs around the Worker drains it", async () => {
+    for (const count of [0, 10, 20 * KIB]) {
+      const request = upload(bytesOf(count), { says: count });
+      await read(request);
+      expect(request.body?.locked).toBe(false);
+    }
+  });
+
   it("that comes in packets costs no turn of JavaScript for each of them: a request has 10 ms of CPU time", async () => {
     const request = upload(bytesOf(BODY_BYTES_MAX), { chunk: 1_400 });
     const reads = vi.spyOn(ReadableStreamBYOBReader.prototype, "readAtLeast");
