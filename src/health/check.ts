@@ -5,6 +5,12 @@ import type { Ask, CheckResult } from "./health-state.ts";
 /** How long a check may take, both asks and their bodies included. A health route answers in milliseconds. */
 export const CHECK_TIMEOUT_MS = 3_000;
 
+/**
+ * Cloudflare's words for a backend that it has no connection to
+ * (https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors/).
+ */
+export const UNREACHABLE = [521, 522, 523, 525, 526, 530];
+
 /** A check is one ask, or two. */
 export const CHECK_SUBREQUESTS = 2;
 
@@ -66,7 +72,7 @@ async function ask(
     status = response.status;
     if (!response.ok) {
       response.body?.cancel().catch(() => {});
-      return { kind: "bad status", status };
+      return { kind: UNREACHABLE.includes(status) ? "network error" : "bad status", status };
     }
     const isExpected = await hasText(response, config.healthCheckExpect);
     return { kind: isExpected ? "good" : "unexpected answer", status };

@@ -78,7 +78,7 @@ export interface BackendHealth {
 /** What the users' requests tell of one backend, for the rules in traffic.ts. */
 export interface Traffic {
   lastSuccessMs: number;
-  /** The last success that no platform could have given in place of the application. */
+  /** When the request was sent of the last success that no platform could have given in place of the application. */
   lastServedMs: number;
   lastFailure: LastFailure | undefined;
   /** The last hour and more, for the charts. */

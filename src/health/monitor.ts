@@ -154,7 +154,10 @@ async function checkNow(backend: Backend, invocation: Invocation): Promise<void>
   emitChange(change, backend, invocation);
   // What was wrong may be over for all of them, such as a stopped database.
   if (change === "recovered") {
-    for (const other of config.backends) if (healthOf(health, other.id).ejection) requestCheck(other, invocation);
+    for (const other of config.backends) {
+      const isWaiting = isStandby(other, config.backends, health, Date.now());
+      if (healthOf(health, other.id).ejection && !isWaiting) requestCheck(other, invocation);
+    }
   }
   invocation.wake();
   if (config.shareHealth) invocation.ctx.waitUntil(share(known, invocation));

@@ -31,7 +31,9 @@ const VOUCHED_CLIENTS_MAX = 64;
 /** An attempt at the backend begins. */
 export function recordAttempt({ traffic }: BackendHealth, nowMs: number): void {
   count(traffic.minutes, "requests", nowMs);
-  if (traffic.unansweredMs.length < UNANSWERED_MAX) traffic.unansweredMs.push(nowMs);
+  const { unansweredMs } = traffic;
+  while (nowMs - (unansweredMs[0] ?? nowMs) >= UNANSWERED_COUNTS_MS) unansweredMs.shift();
+  if (unansweredMs.length < UNANSWERED_MAX) unansweredMs.push(nowMs);
 }
 
 /** An attempt that was sent at `sentMs` was answered, or broke. One that its client left, or that was given up, never ends. */
@@ -48,14 +50,22 @@ export function recordFailure({ traffic }: BackendHealth, { reason, status, atMs
 }
 
 /**
- * A request of the client succeeded. `isProof`: no platform could have answered so in place of the application. It ends the
- * term of an outlier ejection, not that of a check. Returns whether that calls for a check, since the backend is down.
+ * A request of the client succeeded that was sent at `sentMs`. `isProof`: no platform could have answered so in place of the
+ * application. It ends the term of an outlier ejection, not that of a check. Returns whether that calls for a check, since the
+ * backend is down.
  */
-export function recordSuccess(known: BackendHealth, client: string, nowMs: number, isProof = true): boolean {
+export function recordSuccess(
+  known: BackendHealth,
+  client: string,
+  nowMs: number,
+  isProof = true,
+  sentMs = nowMs,
+): boolean {
   const { traffic, ejection } = known;
   const { servedMs } = traffic;
   traffic.lastSuccessMs = nowMs;
-  if (isProof) traffic.lastServedMs = nowMs;
+  // An application that is being stopped ends what it has begun.
+  if (isProof) traffic.lastServedMs = Math.max(traffic.lastServedMs, sentMs);
   traffic.unansweredMs.length = 0;
   traffic.failures.clear();
   remember(servedMs, client, nowMs, CONSECUTIVE_FAILURES);

@@ -18,6 +18,8 @@ export interface BackendView {
   /** One that works all the same counts as up. */
   readonly state: State;
   readonly worksAllTheSame: boolean;
+  /** Whether its last check was bad. */
+  readonly isBadByCheck: boolean;
   /** Whether its last check found no connection, or had no answer. */
   readonly isUnreachable: boolean;
   /** Whether users are served by it, whatever its check says. */
@@ -52,6 +54,7 @@ export function viewOf(
   return {
     state: isAllTheSame ? "up" : state,
     worksAllTheSame: isAllTheSame,
+    isBadByCheck: known.result !== undefined && known.result.kind !== "good",
     isUnreachable: known.result?.kind === "network error" || known.result?.kind === "no answer",
     hasServedLately: hasServedLately(known, nowMs),
     isHanging: isHanging(known, nowMs),
@@ -79,11 +82,9 @@ export function worksAllTheSame(
 ): boolean {
   const isUp = (known: BackendHealth) => stateOf(known, nowMs) === "up";
   const known = healthOf(health, id);
-  if (isUp(known)) return false;
+  if (isUp(known) || !wasNoneUp(known, backends, health, nowMs)) return false;
   const { result, checkBeganMs, traffic } = known;
-  const askedMs = result && result.kind !== "good" ? result.atMs - result.tookMs : checkBeganMs;
   const all = backends.map((backend) => healthOf(health, backend.id));
-  if (all.some((other) => isUp(other) && other.sinceMs <= askedMs)) return false;
   const outcome = outcomeOf(known, nowMs);
   const [unansweredMs = nowMs] = unansweredOf(known, nowMs);
   // One that is silent to its users too is frozen.
@@ -93,6 +94,20 @@ export function worksAllTheSame(
   const isTrusted = outcome === "bad status";
   return all.some((other) => {
     return !isUp(other) && hasServedLately(other, nowMs) && (isTrusted || outcomeOf(other, nowMs) === outcome);
+  });
+}
+
+/**
+ * Whether no backend was up when this one was last asked: those that are up now have come up since, and what was wrong may be
+ * over for this one too.
+ */
+export function wasNoneUp(known: BackendHealth, backends: Backends, health: Health, nowMs: number): boolean {
+  const { result, checkBeganMs } = known;
+  const askedMs = result && result.kind !== "good" ? result.atMs - result.tookMs : checkBeganMs;
+  const sinceMs = Math.max(askedMs, health.startedMs);
+  return backends.every(({ id }) => {
+    const other = healthOf(health, id);
+    return stateOf(other, nowMs) !== "up" || other.sinceMs > sinceMs;
   });
 }
 

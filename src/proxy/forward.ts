@@ -185,7 +185,7 @@ class Driver implements RequestState {
     const outcome = outcomeOf(response, backend, this.#context, atMs, isReplaced);
     if (this.#isFinished) {
       // Too late for its client, but no backend that hangs answers so.
-      if (outcome.kind === "success" && !isFromCache(response)) this.#recordLife(backend, response, atMs);
+      if (outcome.kind === "success" && !isFromCache(response)) this.#recordLife(attempt, response, atMs);
       discard(response);
       return;
     }
@@ -261,15 +261,15 @@ class Driver implements RequestState {
     const { status } = response;
     if (status === 101) counters.webSockets++;
     for (const attempt of this.attempts) if (attempt.backend !== backend) this.#recordOutdone(attempt, status, nowMs);
-    this.#recordLife(backend, response, nowMs);
+    this.#recordLife(winner, response, nowMs);
   }
 
-  #recordLife(backend: Backend, response: Response, nowMs: number): void {
+  #recordLife({ backend, sentMs }: Attempt, response: Response, nowMs: number): void {
     const known = healthOf(this.#context.health, backend.id);
     // Looked for only where it matters: a backend that is up and not being checked needs no proof.
     const isDoubted = known.ejection !== undefined || isCheckUnderWay(known, nowMs);
-    if (recordSuccess(known, this.client.key, nowMs, isDoubted && isProof(response)))
-      requestCheck(backend, this.#context);
+    const isProven = isDoubted && isProof(response);
+    if (recordSuccess(known, this.client.key, nowMs, isProven, sentMs)) requestCheck(backend, this.#context);
   }
 
   /** Another backend has served the request that this attempt failed, or is silent about. */

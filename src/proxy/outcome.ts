@@ -1,5 +1,6 @@
 import type { Backend, Config } from "../config.ts";
 import type { FailureReason } from "../events.ts";
+import { UNREACHABLE } from "../health/check.ts";
 import { isWebSocketRequest } from "./websocket.ts";
 
 /** What came of an attempt. */
@@ -39,12 +40,7 @@ export interface Asked {
 
 const SUCCESS: Outcome = { kind: "success" };
 
-/**
- * Cloudflare's "could not reach the origin", where the backend cannot have seen the request: 521 refused, 523 no route, 525
- * and 526 TLS, 530 no such host. With 522 there was no connection in time, but it may have seen it
- * (https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors/).
- */
-const UNSEEN = [521, 523, 525, 526, 530];
+/** The status of `UNREACHABLE` with which the backend may have seen the request: there was no connection in time. */
 const MAYBE_SEEN = 522;
 
 /** Failures that the application itself answers with, if its backend is up: another one might well say the same. */
@@ -79,7 +75,7 @@ export function outcomeOf(
 }
 
 function failureOf(status: number): FailureReason {
-  if (status === MAYBE_SEEN || UNSEEN.includes(status)) return "unreachable";
+  if (UNREACHABLE.includes(status)) return "unreachable";
   if ((status >= 502 && status <= 504) || (status >= 520 && status <= 529)) return "unavailable";
   return "application error";
 }
@@ -157,5 +153,6 @@ export function allowedFor(
 
 /** Whether the backend cannot have seen the request that it failed. */
 export function isUnseen(outcome: Outcome | undefined): boolean {
-  return outcome?.kind === "failed" && outcome.status !== undefined && UNSEEN.includes(outcome.status);
+  const status = outcome?.kind === "failed" ? outcome.status : undefined;
+  return status !== undefined && status !== MAYBE_SEEN && UNREACHABLE.includes(status);
 }

@@ -34,6 +34,12 @@ const VOUCHED_BEFORE_MS = 100;
 /** A backend that was vouched for to a client is believed by it for so long: a playback is HEAD, GET and GET. */
 const VOUCHED_MS = 1_000;
 
+/**
+ * How long a request that may not be hedged on suspicion is left at a backend whose health route answers, however badly: the
+ * application may be at work on it.
+ */
+const AT_WORK_MS = 10_000;
+
 /** How long a last resort waits for its checks. */
 const LAST_RESORT_MS = 1_000;
 
@@ -76,7 +82,7 @@ export function plan(state: RequestState, viewOf: ViewOf, nowMs: number): Plan {
     const { lastAsk } = view;
     const deadlineMs = attempt.sentMs + state.config.backendTimeoutMs;
     // Nothing tells when a streamed body has been sent, and a slow upload is no fault.
-    const isBounded = state.allowed.repeat !== "never" || isDown(view, state);
+    const isBounded = state.allowed.repeat !== "never" || (view.state === "down" && view.isBadByCheck);
     if (isBounded && nowMs >= deadlineMs) return { do: "fail", attempt, reason: "timeout" };
     if (isBounded) untilMs = Math.min(untilMs, deadlineMs);
 
@@ -121,7 +127,10 @@ function planDoubt(attempt: Attempt, answeredMs: number, state: RequestState, vi
   const fail: Plan = { do: "fail", attempt, reason: "not vouched for" };
   const relay: Plan = { do: "finish", with: attempt };
   // Where no check is good anywhere, those that have served users are believed.
-  if (view.worksAllTheSame && !lastAsk?.isGood) return view.hasServedLately ? relay : fail;
+  const isCheckGood = (other: Backend) => viewOf(other).state === "up" && !viewOf(other).worksAllTheSame;
+  if (view.worksAllTheSame && !lastAsk?.isGood && !state.config.backends.some(isCheckGood)) {
+    return view.hasServedLately ? relay : fail;
+  }
 
   const isBad = isDown(view, state) || (lastAsk?.isGood === false && lastAsk.endedMs >= sentMs);
   const areOthersOut = state.attempts.every((other) => other === attempt || hasFailed(other));
@@ -142,7 +151,10 @@ function isSilent(attempt: Attempt, view: BackendView, state: RequestState, view
   const { allowed, attempts, config, lastResortMs } = state;
   const isQuiet = nowMs - attempt.sentMs >= config.probeAfterMs;
   if (isDown(view, state)) return isQuiet || lastResortMs === undefined || attempt.sentMs < lastResortMs;
-  if (!allowed.hedgeOnSuspicion || !isQuiet) return false;
+  if (!allowed.hedgeOnSuspicion) {
+    return view.state === "down" && view.isBadByCheck && nowMs - attempt.sentMs >= AT_WORK_MS;
+  }
+  if (!isQuiet) return false;
   if (view.isUnanswered && nowMs >= checkDueMs(attempt.sentMs, view.lastLifeMs, config.probeAfterMs)) return true;
   // Once a request: if all hang, they are slow, and the work of one of them is to be waited for.
   return attempts.find(({ backend, outcome }) => !outcome && viewOf(backend).isHanging) === attempt;
@@ -185,7 +197,7 @@ function planLastResort(
   fallback: { isPatient: boolean } | undefined,
   wait: Plan,
 ): Plan | undefined {
-  const { attempts, client, lastResortMs } = state;
+  const { allowed, attempts, client, lastResortMs } = state;
   const unasked = mayRepeat(state) && areRetriesLeft(state) ? unaskedOf(state) : [];
   const isLast = (backend: Backend) => Number(viewOf(backend).isKnownSilent);
   const down = inClientOrder(unasked, client)
@@ -201,7 +213,9 @@ function planLastResort(
   const isOver = isLate || !unasked.some(isPending);
   // What a backend that is up has failed, or what could be relayed, is not worth a wait for one that is known to be silent.
   const hasUpFailed = attempts.filter(hasFailed).some(({ backend }) => viewOf(backend).state === "up");
+  const isAtWork = !allowed.hedgeOnSuspicion && attempts.some(({ outcome }) => !outcome);
   const blind = down.find((backend) => {
+    if (isAtWork && viewOf(backend).isUnreachable) return false;
     return !(hasUpFailed || fallback) || !(viewOf(backend).isKnownSilent || (isOver && isPending(backend)));
   });
   const isBlindNow = fallback ? fallback.isPatient && isOver : isOver || unasked.length === 1;

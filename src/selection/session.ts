@@ -1,6 +1,6 @@
 import type { Backend, Config } from "../config.ts";
 import { type Health, healthOf, stateOf } from "../health/health-state.ts";
-import { isStandby } from "../health/view.ts";
+import { isStandby, wasNoneUp } from "../health/view.ts";
 import { clientKey } from "./rendezvous.ts";
 
 /** A check that is older may be out of date: it costs a client one request elsewhere, never its session. */
@@ -62,6 +62,8 @@ export function shouldSetCookie(
   if (backend.isBackup && backends.some((other) => !other.isBackup && state(other) !== "down")) return false;
   if (!stickyBackend || isStandby(stickyBackend, backends, health, nowMs)) return true;
   // A bad one means that it is down. Behind outlier ejection, and in a long term, the last check is good.
-  const { result } = healthOf(health, stickyBackend.id);
-  return result !== undefined && result.kind !== "good" && nowMs - result.atMs < CHECK_MOVES_SESSION_MS;
+  const known = healthOf(health, stickyBackend.id);
+  const { result } = known;
+  const isDown = result !== undefined && result.kind !== "good" && nowMs - result.atMs < CHECK_MOVES_SESSION_MS;
+  return isDown && !wasNoneUp(known, backends, health, nowMs);
 }

@@ -115,6 +115,7 @@ describe("a check is one ask or two", () => {
       ["0-0 bad", "250-250 bad"],
       ["unexpected answer", 200, 250],
     ],
+    ["no connection, in Cloudflare's words", "521 530", [0, 250], ["250-250 bad"], ["network error", 530, 250]],
     ["a network error: again after 250 ms", "breaks@40 200@40", [0, 290], ["290-330 good"], ["good", 200, 330]],
     ["two network errors", "breaks breaks", [0, 250], ["250-250 bad"], ["network error", null, 250]],
     ["no answer in three seconds: one", "hangs", [0], ["0-3000 bad"], ["no answer", null, 3_000]],

@@ -38,6 +38,8 @@ const STEPS: Readonly<Record<string, (known: BackendHealth, atMs: number) => voi
   ended: recordEnd,
   failed: (known, atMs) => recordFailure(known, { reason: "unavailable", status: 503, atMs }),
   served: (known, atMs) => recordSuccess(known, "x", atMs),
+  /** It was sent at 0. */
+  late: (known, atMs) => recordSuccess(known, "x", atMs, true, 0),
   requested: (known) => {
     known.isCheckRequested = true;
   },

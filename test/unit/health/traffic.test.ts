@@ -120,6 +120,12 @@ describe("a backend hangs", () => {
   it.each([
     ["ten seconds after the first of two attempts that wait was sent", "sent@1000 sent@9000", 11_000, true],
     ["not before", "sent@1000 sent@9000", 10_999, false],
+    [
+      "however many have waited for longer than two minutes",
+      `${"sent@0 ".repeat(70)}sent@130000 sent@130001`,
+      140_000,
+      true,
+    ],
     ["until two minutes after it was sent: its client may have left", "sent@1000 sent@9000", 120_999, true],
     ["not later", "sent@1000 sent@9000", 121_000, false],
     ["not because of one attempt", "sent@0", 60_000, false],
@@ -144,6 +150,7 @@ describe("a backend has served lately", () => {
     ["not when a check has begun since that may say otherwise", "served@0 check@1", 2, false],
     ["until a failure, of the same moment too", "served@1 failed@1", 2, false],
     ["from the next success on", "served@1 failed@1 served@3", 3, true],
+    ["not by what was sent before the check began, and ended after it", "sent@0 check@1 late@2", 2, false],
   ])("%s", (_, history, nowMs, has) => {
     expect(hasServedLately(backendAfter(history), nowMs)).toBe(has);
   });

@@ -27,6 +27,7 @@ export type Sent = Omit<Attempt, "backend"> & { readonly id: string };
 const UP: BackendView = {
   state: "up",
   worksAllTheSame: false,
+  isBadByCheck: false,
   isUnreachable: false,
   hasServedLately: false,
   isHanging: false,

@@ -35,6 +35,7 @@ const outcome: fc.Arbitrary<Outcome> = fc.oneof(
 const view: fc.Arbitrary<BackendView> = fc.record({
   state: fc.constantFrom("up" as const, "suspect" as const, "down" as const),
   worksAllTheSame: fc.boolean(),
+  isBadByCheck: fc.boolean(),
   isUnreachable: fc.boolean(),
   hasServedLately: fc.boolean(),
   isHanging: fc.boolean(),

@@ -16,7 +16,7 @@ import {
 /** A rule, the attempts, the views, what is planned at each of these moments, in ms, and what else is given. */
 type Row = [string, Sent[], NonNullable<Given["views"]>, Record<number, string>, Given?];
 
-const down = { state: "down", isUnreachable: true } as const;
+const down = { state: "down", isBadByCheck: true, isUnreachable: true } as const;
 const outlier = { state: "down" } as const;
 const silentDown = { ...down, isKnownSilent: true };
 const pending = { isCheckPending: true };
@@ -122,9 +122,16 @@ const RULES: Readonly<Record<string, readonly Row[]>> = {
   ],
   "works all the same": [
     ["a doubtful answer of one that has served a user is relayed",
-      [doubtful("a", 9)], { a: { worksAllTheSame: true, hasServedLately: true, ...bad(9) } }, { 9: "finish a" }],
+      [doubtful("a", 9)], { a: { worksAllTheSame: true, hasServedLately: true, ...bad(9) }, b: down, c: down },
+      { 9: "finish a" }],
     ["a doubtful answer of one that has served none fails",
-      [doubtful("a", 9)], { a: { worksAllTheSame: true } }, { 9: "fail a: not vouched for" }],
+      [doubtful("a", 9)], { a: { worksAllTheSame: true }, b: { worksAllTheSame: true }, c: suspect },
+      { 9: "fail a: not vouched for" }],
+    ["neither is believed unasked while another one is up by its check",
+      [doubtful("a", 9)], { a: { worksAllTheSame: true, hasServedLately: true }, b: down }, { 9: "check a" }],
+    ["nor where its own last ask was good",
+      [doubtful("a", 9)], { a: { worksAllTheSame: true, hasServedLately: true, ...good(5, 0) }, b: down, c: down },
+      { 9: "vouch a" }],
     ["a user's success vouches for nothing while a check can",
       [doubtful("a", 9)], { a: { hasServedLately: true } }, { 9: "check a" }],
   ],
@@ -135,6 +142,9 @@ const RULES: Readonly<Record<string, readonly Row[]>> = {
       [open("a")], { a: life(99_000) }, { 99500: "wait 100500", 100000: "wait 101000" }, { allowed: streamed }],
     ["cuts a streamed upload once its backend is down",
       [open("a")], { a: down }, { 99999: "wait 100000", 100000: "fail a: timeout" }, { allowed: streamed }],
+    ["and whatever its check has found",
+      [open("a")], { a: { state: "down", isBadByCheck: true, ...bad(50_000) } }, { 100000: "fail a: timeout" },
+      { allowed: streamed }],
     ["cuts no streamed upload to one that is down by no check",
       [open("a")], { a: { ...outlier, ...bad(100_000) } }, { 100000: "wait 101000" }, { allowed: streamed }],
     ["cuts no streamed upload to a suspect",
@@ -175,6 +185,9 @@ const RULES: Readonly<Record<string, readonly Row[]>> = {
     ["one that is down by no check is waited for, and checked, where that is no more than a suspicion",
       [open("a")], { a: outlier }, { 500: "wait 1000", 1000: "check a" }, { allowed: cautious }],
     ["one that is down by no check is hedged at once otherwise", [open("a")], { a: outlier }, { 1: "ask b" }],
+    ["one whose check was answered, however badly, is left at work for ten seconds then",
+      [open("a")], { a: { state: "down", isBadByCheck: true, ...bad(1_000) } }, { 9999: "wait 10999", 10000: "ask b" },
+      { allowed: cautious }],
     ["a backend that is down is not checked again",
       [open("a")], { a: down, b: down, c: down }, { 1000: "wait 2000" }, { lastResortMs: 0, vars: { MAX_RETRIES: 0 } }],
     ["each silent attempt is hedged",
@@ -201,6 +214,10 @@ const RULES: Readonly<Record<string, readonly Row[]>> = {
     ["waits for that check, a second at most",
       [said("a", 503), open("b")], { b: downPending }, { 1000: "poll 1001", 1001: "finish a" },
       { lastResortMs: 1, vars: TWO }],
+    ["tries none that is unreachable while what may not be hedged on suspicion waits at another one",
+      [open("a")], { a: silentDown, b: down }, { 2000: "wait 3000" }, { lastResortMs: 1, vars: TWO, allowed: cautious }],
+    ["tries it otherwise",
+      [open("a")], { a: silentDown, b: down }, { 2000: "ask b" }, { lastResortMs: 1, vars: TWO }],
     ["waits for an attempt at a backend that this check found good",
       [said("a", 503), open("b")], { b: { ...down, ...good(5) } }, { 6: "wait 1000" }, { lastResortMs: 1, vars: TWO }],
     ["waits for an attempt at such a backend also when it hangs",

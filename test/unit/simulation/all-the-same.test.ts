@@ -49,6 +49,14 @@ describe("the end of a database outage in which every application works", () => 
     expect(await isolate.ask("/x", { cookie: "c" })).toMatchObject({ backend: "c", cookie: undefined });
   });
 
+  it("rebinds none who comes while the first one has recovered, and the others are being checked", async () => {
+    const away = split(works(), changing(changing(works(150), 20_000, always(status(500), 150)), 100_000, works(150)));
+    const { world, isolate } = await start({ a: away, b: away, c: away });
+    await visit(world, isolate, IDS, 0, world.nowMs + 1);
+    while (world.events("recovered").length === 0) await visit(world, isolate, ["a"], 50, world.nowMs + 1);
+    expect((await isolate.ask("/x", { cookie: "b", ip: "192.0.2.2" })).cookie).toBeUndefined();
+  });
+
   it("is no reason to send a POST to another one that recovers first", async () => {
     const slow = split((asked) => works(asked.method === "POST" ? 3_000 : 5)(asked), health);
     const { world, isolate } = await start({ a: slow, b: slow, c: slow });
@@ -66,6 +74,60 @@ describe("the end of a database outage in which every application works", () => 
     world.set("b", split(always(status(500)), health));
     expect(await isolate.ask("/x", { cookie: "b" })).toMatchObject({ status: 200, backend: "a" });
   });
+});
+
+describe("when a database comes back, and a platform ends an application that went on meanwhile", () => {
+  const outage = (untilMs: number, after: Behaviour) =>
+    changing(changing(works(), 20_000, split(works(), always(status(500)))), untilMs, after);
+  const gone = always(status(404));
+
+  it("its 404 is not believed where another isolate has found both out", async () => {
+    const { world, isolate } = await start({ a: outage(60_000, gone), b: outage(60_000, works()) });
+    const other = await world.isolate();
+    const late: unknown[] = [];
+    while (world.nowMs < 90_000) {
+      await visit(world, isolate, ["a", "b"], 0, world.nowMs + 1);
+      const { status, atMs } = await other.ask("/x", { cookie: "a" });
+      // The other isolate reads what is shared every two seconds.
+      if (status !== 200 && atMs > 64_000) late.push(atMs);
+      await world.pass(700);
+    }
+    expect(late).toEqual([]);
+  });
+
+  it("its 404 is asked about once another one is known to be up", async () => {
+    const { world, isolate } = await start({ a: outage(61_500, gone), b: outage(60_000, works()) });
+    const other = await world.isolate();
+    while (world.nowMs < 62_000) {
+      await isolate.ask("/x", { cookie: "b", ip: "192.0.2.2" });
+      if (world.nowMs < 59_000) await other.ask("/x", { cookie: "a" });
+      await world.pass(500);
+    }
+    const statuses: number[] = [];
+    for (let i = 0; i < 10; i++) {
+      statuses.push((await other.ask("/x", { cookie: "a" })).status);
+      await world.pass(500);
+    }
+    // The first one may not have heard of b.
+    expect(statuses.slice(1)).toEqual(Array(9).fill(200));
+  });
+});
+
+it("a backend whose last answer ends when its platform already speaks for it does not work all the same", async () => {
+  const b: Behaviour = (asked) =>
+    asked.atMs >= 20_000 ? always(status(404))(asked) : works(asked.path === "/stream" ? 1_500 : 5)(asked);
+  const { world, isolate } = await start({ a: changing(always(status(503)), 40_000, works()), b });
+  await isolate.ask("/x", { cookie: "b" });
+  await world.pass(19_000 - world.nowMs);
+  void isolate.send("/stream", { cookie: "b", ip: "192.0.2.2" });
+  await world.pass(600);
+  const late: unknown[] = [];
+  while (world.nowMs < 60_000) {
+    await world.pass(500);
+    const { status, atMs } = await isolate.ask("/x", { cookie: "b" });
+    if (status !== 200 && atMs > 42_000) late.push(atMs);
+  }
+  expect(late).toEqual([]);
 });
 
 describe("while every health route hangs and the applications work, a frozen backend", () => {

@@ -148,6 +148,25 @@ describe("a backup", () => {
     }
     expect([world.askedOf("b"), world.checksOf("b")]).toEqual([0, 0]);
   });
+
+  it("gets no check when a primary recovers", async () => {
+    const sleeps = always(status(503));
+    const { world, isolate } = await start({ a: works(), s: sleeps }, { BACKEND_S: "s.example.net backup" });
+    world.set("a", sleeps);
+    for (let i = 0; i < 2; i++) {
+      await isolate.ask("/x");
+      await world.pass(10_000);
+    }
+    world.set("a", works());
+    const before = world.checksOf("s");
+    while (world.events("recovered").length === 0) {
+      await isolate.ask("/x");
+      await world.pass(20);
+    }
+    const during = world.checksOf("s") - before;
+    await world.pass(5_000);
+    expect(world.checksOf("s") - before - during).toBeLessThanOrEqual(1);
+  });
 });
 
 describe("outlier ejection", () => {

@@ -194,6 +194,20 @@ describe("a cold isolate", () => {
 });
 
 describe("a backend that hangs", () => {
+  it("is known as one however long it has hung: its viewers wait for PROBE_AFTER, and not for BACKEND_TIMEOUT", async () => {
+    const { world, isolate } = await start({ a: works(), b: works() });
+    await isolate.ask("/x", { cookie: "a" });
+    world.set("a", split(frozen, works()));
+    const answers: Promise<{ tookMs: number; atMs: number }>[] = [];
+    for (let n = 0; n < 600; n++) {
+      answers.push(isolate.send("/x", { cookie: "a", ip: `192.0.${n >> 8}.${n & 255}` }));
+      await world.pass(500);
+    }
+    await world.pass(110_000);
+    const late = (await Promise.all(answers)).filter(({ tookMs, atMs }) => atMs - tookMs > 30_000);
+    expect(Math.max(...late.map(({ tookMs }) => tookMs))).toBeLessThan(2_000);
+  });
+
   it("is none that answers late: one request that never ends takes it from no household", async () => {
     const app = (ms: number) => split((asked) => (asked.path === "/film" ? frozen : works(ms))(asked), works());
     for (const household of ["192.0.2.1", "203.0.113.9"]) {
@@ -278,6 +292,19 @@ it("a POST leaves a frozen backend after its check, though another isolate found
   await isolate.ask("/x", { cookie: "b" });
   await world.pass(10);
   expect((await world.until(post)).tookMs).toBeLessThan(12_000);
+});
+
+it.each<[string, Reply["gives"]]>([
+  ["throws", "error"],
+  ["is answered 521", status(521)],
+])("a POST leaves a host that has gone after its check, where a new connection %s", async (_, gives) => {
+  const { world, isolate } = await start({ a: works(), b: works() });
+  await isolate.ask("/x", { cookie: "a" });
+  await world.pass(10_000);
+  world.set("a", split(frozen, always(gives)));
+  const answer = await isolate.ask("/x", { cookie: "a", method: "POST", body: "1" });
+  expect(answer).toMatchObject({ status: 200, backend: "b" });
+  expect(answer.tookMs).toBeLessThan(2_000);
 });
 
 it("an honest failure elsewhere gives up no backend that hangs behind good checks: it may be slow", async () => {

@@ -77,6 +77,20 @@ describe.each([
   });
 });
 
+it.each([
+  ["GET", 1_250],
+  ["POST", 10_000],
+])(
+  "a %s waits for %i ms, and a second more at most, at a backend that hangs, and whose check is answered badly",
+  async (method, ms) => {
+    const { world, isolate } = await start({ a: works(), b: works() });
+    await isolate.ask("/x", { cookie: "a" });
+    world.set("a", split(frozen, always(status(503))));
+    const { tookMs } = await isolate.ask("/x", { cookie: "a", method, ...(method === "POST" && { body: "1" }) });
+    expect(Math.floor((tookMs - ms) / 1_000)).toBe(0);
+  },
+);
+
 it("a GET waits for PROBE_AFTER at a backend that hangs behind a good check, once another one has waited for long", async () => {
   const { isolate, first } = await ask(split(frozen, works()), GET);
   expect(first).toMatchObject({ status: 200, tookMs: expect.closeTo(100_000, -2) });
