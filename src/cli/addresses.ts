@@ -14,6 +14,11 @@ export function isAddress(value: unknown): value is string {
   return typeof value === "string" && parseOrigin(addressOf(value)) !== undefined;
 }
 
+/** Whether a value holds a request header, `Name: value`, which is a secret and is not to be shown. */
+export function isLikeHeader(value: unknown): boolean {
+  return /(^|\s)(?!https?:)[\w-]+:(\s|$)/im.test(String(value ?? ""));
+}
+
 /** RFC 2606 keeps these names for examples: no backend is there. */
 export function isExample(address: string): boolean {
   return /(^|[./@])example(\.(com|net|org))?\.?(:\d+)?\/?$/i.test(address);

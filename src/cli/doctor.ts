@@ -38,7 +38,7 @@ async function runDoctor({ url, config: path, isJson }: Arguments): Promise<numb
   };
   desk.section("configuration", `Reading ${shortened(path)}`);
   const deployment = await desk.during("wrangler.toml", () => readDeployment(path));
-  const { backends, lines } = withSecretHeaders(deployment.backends, await readDevVars(path), process.env);
+  const { backends, lines } = withSecretHeaders(deployment, await readDevVars(path), process.env);
   for (const line of lines) desk.say(line);
   report.width = Math.max(0, ...backends.map(({ id }) => id.length));
   const isDeployed = await examine({ ...deployment, backends }, url, desk);

@@ -30,7 +30,7 @@ export async function examine(deployment: Deployment, url: string | undefined, d
   }
   if (complaints.length === 0) {
     const names = backends.map(({ id, isBackup }) => (isBackup ? `${id} (backup)` : id));
-    say(ok(undefined, `nothing is wrong in it; it names ${listed(names)}`));
+    say(ok(undefined, `nothing is wrong in wrangler.toml; it names ${listed(names)}`));
   }
   // What was said of an address is not said again.
   const isJudged = ({ variable }: DeployedBackend) =>
@@ -84,8 +84,16 @@ async function compare(
   for (const line of compareStatuses(statuses, publicOrigin)) desk.say(line);
   const alike = statuses.filter((status) => status.kind === "aiostreams");
   const ids = alike.map(({ backend }) => backend);
-  if (isDone(ids, desk)) return;
+  if (desk.interrupted.aborted) return;
   desk.section("user", "Do they share one database and one SECRET_KEY? (with a throwaway user)");
+  if (alike.length === 0) {
+    const found = "no backend answers as AIOStreams, so database and SECRET_KEY were not compared";
+    const todo =
+      "Start AIOStreams on them or correct their addresses in wrangler.toml, then run this again; if they are to run something else, see to it yourself that they share their data.";
+    desk.say(warning(undefined, found, todo));
+    return;
+  }
+  // Of several, the others have their ✗ already.
   if (alike.length === 1) {
     desk.say(skipped(undefined, `only ${ids[0]?.id} can be asked: nothing to compare it with`));
   } else {

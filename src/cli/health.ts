@@ -1,4 +1,5 @@
 import { type Config, VARIABLES } from "../config.ts";
+import { isLikeHeader } from "./addresses.ts";
 import { type Answer, isAnswer, questionTo } from "./ask.ts";
 import type { DeployedBackend } from "./deployment.ts";
 import type { Desk } from "./desk.ts";
@@ -53,7 +54,9 @@ export function judgeHealth(backend: DeployedBackend, check: Check, first: Answe
     return broken(id, `${path} answers ${second.status}${found}`, todo);
   }
   if (!isGood(second, check)) {
-    const found = `${path} answers ${second.status}, but not as AIOStreams does: HEALTH_CHECK_EXPECT (${plain(check.healthCheckExpect)}) is not in it`;
+    // A header that stands in the wrong variable is a secret.
+    const expected = isLikeHeader(check.healthCheckExpect) ? "" : ` (${plain(check.healthCheckExpect)})`;
+    const found = `${path} answers ${second.status}, but not as AIOStreams does: HEALTH_CHECK_EXPECT${expected} is not in it`;
     const todo = `Start AIOStreams on ${id}: a proxy or platform may answer in its place. If it runs, correct HEALTH_CHECK_PATH or HEALTH_CHECK_EXPECT in wrangler.toml.`;
     return broken(id, found, todo);
   }

@@ -77,14 +77,16 @@ export class Report {
 
 function summaryOf(counts: { wrong: number; warnings: number; skipped: number }, ending: Ending): string {
   const wrong = counts.wrong === 1 ? "1 thing is wrong (✗)" : `${counts.wrong} things are wrong (✗)`;
-  const warnings = `${counts.warnings} ${counts.warnings === 1 ? "needs" : "need"} a look (!)`;
+  const things = counts.wrong > 0 ? "" : counts.warnings === 1 ? " thing" : " things";
+  const warnings = `${counts.warnings}${things} ${counts.warnings === 1 ? "needs" : "need"} a look (!)`;
   const skipped = `${counts.skipped} ${counts.skipped === 1 ? "thing was" : "things were"} not asked (–)`;
   if (ending.isInterrupted) {
     const soFar = counts.wrong > 0 ? ` So far ${wrong}.` : "";
     return `Interrupted: not everything was asked.${soFar} Run npm run doctor again.`;
   }
-  const found = [counts.wrong > 0 ? wrong : "Nothing is wrong"];
+  const found = counts.wrong > 0 ? [wrong] : [];
   if (counts.warnings > 0) found.push(warnings);
+  if (found.length === 0) found.push("Nothing is wrong");
   if (counts.skipped > 0) found.push(skipped);
   const todo = counts.wrong > 0 ? "Do what → says, then run npm run doctor again." : ending.next;
   return `${found.join(", ")}. ${todo}`.trimEnd();

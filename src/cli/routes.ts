@@ -1,4 +1,5 @@
 import { domainToASCII } from "node:url";
+import { hostOf, isExample } from "./addresses.ts";
 
 /** A route as wrangler.toml holds it; a text is the pattern alone. */
 export type Route =
@@ -23,37 +24,46 @@ interface Fault {
   readonly todo: string;
 }
 
+/** What users ask for: the page, a player's paths, which have a query at times, and what AIOStreams' own pages ask. */
+const PATHS = ["/", "/stremio/manifest.json?x", "/api/v1/health"];
+
 /**
  * Why the routes do not lead every request for the public domain to the Worker; `undefined` when they do.
  *
- * @param domain in lower case, as DNS has it.
+ * @param domain in lower case, as DNS has it; `undefined` where it is an example or no host name, and then the two are not compared.
  */
-export function faultOfRoutes(domain: string, routes: readonly Route[]): Fault | undefined {
-  const right = `routes = [{ pattern = "${domain}", custom_domain = true }]`;
+export function faultOfRoutes(domain: string | undefined, routes: readonly Route[]): Fault | undefined {
   const rules = routes.map((route) => (typeof route === "string" ? { pattern: route, zone_name: "" } : route));
+  const write = (host: string) => `Write routes = [{ pattern = "${domain ?? host}", custom_domain = true }].`;
+  const example = rules.map(({ pattern }) => hostOf(`${pattern}`)).find((host) => isExample(host.replace(/\*/g, ".")));
+  if (example !== undefined) {
+    const todo = domain === undefined ? "Put the same host name there as in PRIMARY_DOMAIN." : write(domain);
+    return { text: `still has its example value "${example}"`, todo };
+  }
   const notAHost = rules.find(({ pattern, custom_domain }) => custom_domain && /[/*]/.test(pattern));
   if (notAHost) {
     const text = `must be a host name without /* where custom_domain is true, found "${notAHost.pattern}"`;
-    return { text, todo: `Write ${right} in wrangler.toml.` };
+    return { text, todo: write(hostOf(notAHost.pattern)) };
   }
   const bare = rules.find(isBare);
   if (bare) {
     const text = `must have custom_domain = true beside the pattern "${bare.pattern}"`;
-    return { text, todo: `Write ${right} in wrangler.toml.` };
+    return { text, todo: write(hostOf(bare.pattern)) };
   }
-  const ruleFor = (path: string) =>
-    rules.find(({ pattern, custom_domain }) =>
+  if (domain === undefined) return undefined;
+  const isLed = (path: string) =>
+    rules.some(({ pattern, custom_domain }) =>
       custom_domain ? asciiOf(pattern) === domain : matches(pattern, domain + path),
     );
-  if (ruleFor("/stremio/manifest.json?x")) return undefined;
-  const onlyRoot = ruleFor("/");
-  if (onlyRoot) {
-    const text = `must match every path, but "${onlyRoot.pattern}" matches the path / alone`;
-    return { text, todo: `Write ${right} in wrangler.toml.` };
-  }
+  const missed = PATHS.filter((path) => !isLed(path));
+  if (missed.length === 0) return undefined;
   const found = rules.map(({ pattern }) => pattern).join(", ") || "none";
-  const text = `must name PRIMARY_DOMAIN (${domain}), found ${found}`;
-  return { text, todo: "Make the two the same in wrangler.toml." };
+  const isOtherHost = !rules.some(({ pattern }) => matches(pattern.replace(/(?<![/:])\/.*/, "/*"), `${domain}/`));
+  if (isOtherHost) {
+    return { text: `must name PRIMARY_DOMAIN (${domain}), found ${found}`, todo: "Make the two the same." };
+  }
+  const text = `must match every path, but ${missed.join(" and ")} would pass the Worker by, found ${found}`;
+  return { text, todo: write(domain) };
 }
 
 /**

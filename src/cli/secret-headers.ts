@@ -2,8 +2,9 @@ import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { parseEnv } from "node:util";
 import { ConfigError, parseConfig } from "../config.ts";
-import type { DeployedBackend } from "./deployment.ts";
-import { type Line, wrong } from "./line.ts";
+import type { DeployedBackend, Deployment } from "./deployment.ts";
+import { type Line, warning, wrong } from "./line.ts";
+import { strayHeaders } from "./spelling.ts";
 import { headersVariable } from "./text.ts";
 
 type Variables = Readonly<Record<string, string | undefined>>;
@@ -23,17 +24,27 @@ export async function readDevVars(configPath: string): Promise<Variables> {
   }
 }
 
-/** The backends with their headers of HEADERS_<NAME>, and what is wrong with these; `environment` wins over `devVars`. */
+/**
+ * The backends with their headers of HEADERS_<NAME>, and what is wrong with these; `environment` wins over `devVars`.
+ * One that belongs to no backend works nowhere, and nothing else would say so: the Worker ignores it.
+ */
 export function withSecretHeaders(
-  backends: readonly DeployedBackend[],
+  { backends, backendVariables }: Pick<Deployment, "backends" | "backendVariables">,
   devVars: Variables,
   environment: Variables,
 ): { backends: DeployedBackend[]; lines: Line[] } {
-  const lines: Line[] = [];
+  const given = { ...devVars, ...environment };
+  const lines = strayHeaders(Object.keys(given), backendVariables).map(({ variable, meant }) => {
+    const hint = meant === undefined ? "Remove it" : `Did you mean ${meant}? Correct its name`;
+    const todo = `${hint} in .dev.vars or the environment, and if the Worker has it: npx wrangler secret delete ${variable}`;
+    return warning(variable, "belongs to no backend of wrangler.toml, so the Worker ignores it", todo);
+  });
   const changed = backends.map((backend) => {
-    const variable = headersVariable(backend);
-    const value = environment[variable] ?? devVars[variable];
-    if (value === undefined) return backend;
+    const own = headersVariable(backend);
+    // In any case, as the Worker reads it.
+    const variable = own in given ? own : Object.keys(given).find((name) => name.toUpperCase() === own.toUpperCase());
+    const value = variable === undefined ? undefined : given[variable];
+    if (variable === undefined || value === undefined) return backend;
     try {
       const vars = { PRIMARY_DOMAIN: "doctor.invalid", [backend.variable]: backend.origin, [variable]: value };
       return { ...backend, headers: parseConfig(vars).backends[0]?.headers ?? [] };

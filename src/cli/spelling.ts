@@ -12,10 +12,27 @@ export function resembledSetting(name: string): string | undefined {
     (it) => isBackendVariable(it) || isHeadersVariable(it),
   );
   const candidates = Object.keys(VARIABLES).concat(isBackendVariable(name) ? [] : perBackend);
+  const nearest = nearestOf(candidates, name);
+  return nearest && nearest.edits <= MOST_EDITS ? nearest.candidate.replace(/_$/, "_<NAME>") : undefined;
+}
+
+/** Every HEADERS_<NAME> among these names that belongs to no backend, and the one that it resembles, if any. */
+export function strayHeaders(names: readonly string[], backendVariables: readonly string[]) {
+  const own = backendVariables.map((name) => name.replace("BACKEND_", "HEADERS_"));
+  const strays = names.filter(
+    (name) => isHeadersVariable(name) && !own.some((one) => one.toUpperCase() === name.toUpperCase()),
+  );
+  return strays.map((variable) => {
+    const nearest = nearestOf(own, variable);
+    // A name of two letters is no misspelling of every other one.
+    const isNear = nearest && nearest.edits * 2 <= nearest.candidate.length - "HEADERS_".length;
+    return { variable, meant: isNear ? nearest.candidate : undefined };
+  });
+}
+
+function nearestOf(candidates: readonly string[], name: string) {
   const distances = candidates.map((candidate) => ({ candidate, edits: editsBetween(bare(name), bare(candidate)) }));
-  const nearest = distances.reduce((best, next) => (next.edits < best.edits ? next : best));
-  if (nearest.edits > MOST_EDITS) return undefined;
-  return nearest.candidate.replace(/_$/, "_<NAME>");
+  return distances.toSorted((a, b) => a.edits - b.edits)[0];
 }
 
 function bare(name: string): string {
@@ -58,5 +75,7 @@ export function hintFor(line: string, above: readonly string[] = []): string | u
   if (/^"[^"]*"[^"]+$/.test(bareValue)) {
     return `put ${isBackendVariable(name) ? "the options" : "the whole value"} of ${name} inside the quotes`;
   }
+  // An editor for letters makes these.
+  if (/^[“”„‘’«»]|[“”„‘’«»]$/.test(bareValue)) return `put straight quotes (") around the value of ${name}`;
   return `put quotes around the value of ${name}`;
 }

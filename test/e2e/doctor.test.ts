@@ -18,7 +18,7 @@ describe("the doctor", () => {
     const doctor = await world.doctor();
     expect(await doctor.ended(), doctor.output + doctor.errors).toBe(0);
     for (const text of [
-      "✓ nothing is wrong in it; it names cf, duck (backup) and koyeb.",
+      "✓ nothing is wrong in wrangler.toml; it names cf, duck (backup) and koyeb.",
       "✓ koyeb  koyeb.films.test is there, and its certificate is valid for",
       "✓ cf     /api/v1/health answers 200 in",
       "✓ AIOStreams 2.33.2 (commit f36d0f9) on cf, duck and koyeb.",

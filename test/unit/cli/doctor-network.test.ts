@@ -7,6 +7,7 @@ import tls from "node:tls";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parseArguments } from "../../../src/cli/arguments.ts";
 import { ask, isAnswer } from "../../../src/cli/ask.ts";
+import type { DeployedBackend } from "../../../src/cli/deployment.ts";
 import { retryAfterMs } from "../../../src/cli/patience.ts";
 import { reach } from "../../../src/cli/reach.ts";
 import { readDevVars, withSecretHeaders } from "../../../src/cli/secret-headers.ts";
@@ -98,27 +99,37 @@ describe("Retry-After", () => {
 
 describe("HEADERS_<NAME>", () => {
   const CF = backend({ id: "cf" });
+  const deployed = (...backends: DeployedBackend[]) => ({
+    backends,
+    backendVariables: backends.map(({ variable }) => variable),
+  });
 
   it("comes from .dev.vars beside wrangler.toml, which need not be there", async () => {
     const folder = await mkdtemp(join(tmpdir(), "load-balancer-doctor-"));
     const toml = join(folder, "wrangler.toml");
     expect(await readDevVars(toml)).toEqual({});
     await writeFile(join(folder, ".dev.vars"), 'HEADERS_CF="CF-Access-Client-Id: a\\nCF-Access-Client-Secret: b=c"\n');
-    const { backends, lines } = withSecretHeaders([CF, backend()], await readDevVars(toml), {});
+    const { backends, lines } = withSecretHeaders(deployed(CF, backend()), await readDevVars(toml), {});
     const headers = { "CF-Access-Client-Id": "a", "CF-Access-Client-Secret": "b=c" };
     expect(backends.map((one) => Object.fromEntries(one.headers))).toEqual([headers, {}]);
     expect(lines).toEqual([]);
     await rm(folder, { recursive: true });
   });
 
-  it("of the environment wins, and that of no backend is left alone", () => {
-    const environment = { HEADERS_CF: "X-Key: own", HEADERS_X: "?" };
-    const { backends } = withSecretHeaders([CF], { HEADERS_CF: "X-Key: file" }, environment);
-    expect(backends[0]?.headers).toEqual([["X-Key", "own"]]);
+  it("of the environment wins, in any case, and that of no backend needs a look", () => {
+    const devVars = { HEADERS_CF: "X-Key: file", HEADERS_koyeb: "X-Key: koyeb", HEADERS_X: "?" };
+    const environment = { HEADERS_CF: "X-Key: own", HEADERS_KOYB: "?" };
+    const { backends, lines } = withSecretHeaders(deployed(CF, backend()), devVars, environment);
+    expect(backends.map(({ headers }) => headers)).toEqual([[["X-Key", "own"]], [["X-Key", "koyeb"]]]);
+    const todo = "in .dev.vars or the environment, and if the Worker has it: npx wrangler secret delete";
+    expect(lines).toMatchObject([
+      { kind: "warning", about: "HEADERS_X", todo: `Remove it ${todo} HEADERS_X` },
+      { about: "HEADERS_KOYB", todo: `Did you mean HEADERS_KOYEB? Correct its name ${todo} HEADERS_KOYB` },
+    ]);
   });
 
   it("that the Worker would refuse is a fault, which does not show it", () => {
-    const { backends, lines } = withSecretHeaders([CF], { HEADERS_CF: "Host: secret.test" }, {});
+    const { backends, lines } = withSecretHeaders(deployed(CF), { HEADERS_CF: "Host: secret.test" }, {});
     expect(lines).toMatchObject([{ kind: "wrong", about: "HEADERS_CF", found: expect.stringContaining("not Host") }]);
     expect(JSON.stringify([backends, lines])).not.toContain("secret.test");
   });

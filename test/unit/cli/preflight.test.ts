@@ -27,6 +27,7 @@ function refuses(table: Record<string, [changes: Partial<Settings>, ...complaint
 }
 
 describe("the variables are refused where they cannot work", () => {
+  const likeHeader = "looks like a request header, which belongs into the secret HEADERS_X";
   const example = (host: string) => `BACKEND_X still has its example value "${host}"`;
   refuses({
     "but not as they are meant": [{}],
@@ -38,20 +39,20 @@ describe("the variables are refused where they cannot work", () => {
     "an unknown option": [vars({ BACKEND_X: "x.films.test wieght=2" }), "BACKEND_X must be host…"],
     "a backend twice": [
       vars({ BACKEND_X: "cf.films.test" }),
-      "BACKEND_X must have a name of letters, digits, _ or -, and an address of its own…",
+      "BACKEND_X must not have the name, in any case, or the address of another backend: cf…",
     ],
-    "no backend": [vars({ BACKEND_CF: "", BACKEND_DUCK: "" }), "BACKEND_<NAME> is required: one that is no backup"],
-    "only backups": [vars({ BACKEND_CF: "" }), "BACKEND_<NAME> is required: one that is no backup"],
+    "no backend": [vars({ BACKEND_CF: "", BACKEND_DUCK: "" }), "BACKEND_<NAME> is required…"],
+    "only backups": [vars({ BACKEND_CF: "" }), "BACKEND_<NAME> is required: at least one backend that is no backup"],
+    "no public domain": [vars({ PRIMARY_DOMAIN: undefined }), "PRIMARY_DOMAIN is missing"],
+    "a header in place of an address": [vars({ BACKEND_X: "X-Token: a" }), `BACKEND_X ${likeHeader}`],
+    "a header behind an address": [vars({ BACKEND_X: "x.films.test X-Token: a" }), `BACKEND_X ${likeHeader}`],
+    "a scheme with a gap behind it": [vars({ BACKEND_X: "https: //x.films.test" }), "BACKEND_X must be host…"],
     "an example": [vars({ BACKEND_X: "aiostreams.example.com" }), example("aiostreams.example.com")],
     "an example with options": [vars({ BACKEND_X: "x.example.com weight=2 backup" }), example("x.example.com")],
     "an example's URL": [vars({ BACKEND_X: "https://x.example.com:8443/" }), example("x.example.com:8443")],
     "one name in two cases": [
       vars({ BACKEND_HOME: "home.films.test", BACKEND_home: "home.films.test" }),
-      "BACKEND_home must have a name of letters, digits, _ or -, and an address of its own…",
-    ],
-    "headers of no backend": [
-      vars({ HEADERS_X: "X-A: b" }),
-      "HEADERS_X must be the only one, in any case, that names a backend",
+      "BACKEND_home must not have the name, in any case, or the address of another backend: home…",
     ],
     "an example's path": [
       vars({ STATUS_PATH: " /lb-status-8f3a" }),
@@ -72,12 +73,18 @@ describe("the variables are refused where they cannot work", () => {
     ],
   });
 
-  const ownHost = "Put your own host name there in wrangler.toml";
+  const secretOf = (name: string) => `deploy, and run: npx wrangler secret put ${name}`;
   it.each<[vars: Record<string, unknown>, todo: string]>([
-    [{ PRIMARY_DOMAIN: "my films" }, "Change it in wrangler.toml."],
-    [{ PRIMARY_DOMAIN: "https://Other.films.test/" }, 'Write PRIMARY_DOMAIN = "other.films.test" in wrangler.toml.'],
-    [{ PRIMARY_DOMAIN: "aiostreams.example.com" }, `${ownHost}.`],
-    [{ BACKEND_DUCK: "duck.example.com" }, `${ownHost}, or empty it (BACKEND_DUCK = "") if you have no such backend.`],
+    [{ PRIMARY_DOMAIN: "my films" }, "Correct its value."],
+    [{ PRIMARY_DOMAIN: "https://Other.films.test/" }, 'Write PRIMARY_DOMAIN = "other.films.test".'],
+    [{ PRIMARY_DOMAIN: "aiostreams.example.com" }, "Put your own host name there."],
+    [
+      { BACKEND_DUCK: "duck.example.com" },
+      'Put the host name of that AIOStreams server there, or empty it (BACKEND_DUCK = "") if you have no such backend.',
+    ],
+    [{ BACKEND_DUCK: "X-A: b" }, `Put the address of that AIOStreams server there, ${secretOf("HEADERS_DUCK")}`],
+    [{ HEADERS_DUKC: "X-A: b" }, "Did you mean HEADERS_DUCK?"],
+    [{ HEADERS_X: "X-A: b" }, "Remove the line."],
     [{ BACKEND_X: `https://${DOMAIN} backup` }, "Give the backend's own host name."],
   ])("with what to do: %j, %s", (values, todo) => {
     expect(withVars(values).complaints[0]).toMatchObject({ variable: Object.keys(values)[0], todo });
@@ -89,6 +96,7 @@ describe("the variables are refused where they cannot work", () => {
       BACKEND_CF: "https://me:hunter2@cf.example.com/stremio/uuid/manifest-secret",
       BACKEND_DUCK: "me:hunter2@duck.example.com",
       BACKEND_X: "http://hunter2@192.168.1.4/hunter2",
+      BACKEND_Y: "y.films.test X-Token: hunter2",
       STATUS_PATH: "lb-status-secret",
     };
     const { complaints } = withVars(values);
@@ -96,12 +104,12 @@ describe("the variables are refused where they cannot work", () => {
     expect(JSON.stringify(complaints)).not.toMatch(/hunter2|manifest-secret|lb-status-secret/);
   });
 
-  it("in whole sentences, which say what to do in wrangler.toml", () => {
+  it("in whole sentences, which are read below the name of the file", () => {
     const values = { MAX_RETRIES: -1, BACKEND_X: "localhost", BACKEND_Y: "y.example.com", MAX_RETRY: 1, OTHER: 1 };
     const { complaints, unreachable } = withVars(values);
     const sentences = [...complaints, ...unreachable].map(({ text, todo }) => `${text}. ${todo}`);
     expect(sentences).toHaveLength(5);
-    for (const text of sentences) expect(text).toMatch(/^(?!.*[.?!]\.).* wrangler\.toml\b.*\.$/);
+    for (const text of sentences) expect(text).toMatch(/^(?!.*[.?!]\.)(?!.*wrangler\.toml).*\.$/);
   });
 });
 
@@ -123,11 +131,13 @@ it.each([
   ["TIMEOUT_OF_ALL", undefined],
   ["X", undefined],
 ])("a misspelt variable is told which name it resembles, if any: %s, %s", (name, meant) => {
-  const unknown = "Correct its name in wrangler.toml, or remove it.";
-  const todo = meant === undefined ? unknown : `Did you mean ${meant}? Correct its name in wrangler.toml.`;
+  const advice = meant?.startsWith("HEADERS_")
+    ? "It is a secret, and this file is no place for one."
+    : "Correct its name.";
+  const todo = meant === undefined ? "Correct its name, or remove it." : `Did you mean ${meant}? ${advice}`;
   for (const value of [30_000, true]) {
     const { complaints, unreachable } = withVars({ [name]: value });
-    expect(complaints).toMatchObject([{ variable: name, todo }]);
+    expect(complaints).toMatchObject([{ variable: name, todo: expect.stringContaining(todo) }]);
     expect(unreachable).toEqual([]);
   }
 });
@@ -156,7 +166,7 @@ describe("an address that Cloudflare cannot reach", () => {
   it("may be PRIMARY_DOMAIN too", () => {
     const { unreachable } = withVars({ PRIMARY_DOMAIN: "localhost" });
     expect(unreachable).toMatchObject([{ variable: "PRIMARY_DOMAIN" }]);
-    expect(withVars({ PRIMARY_DOMAIN: "my films" }).unreachable).toEqual([]);
+    expect(withVars({ PRIMARY_DOMAIN: "my films", BACKEND_X: "x films test" }).unreachable).toEqual([]);
   });
 });
 
@@ -179,7 +189,9 @@ describe("the route leads every request to the Worker:", () => {
 });
 
 describe("the route is refused where requests would pass the Worker by:", () => {
-  const allPaths = "must match every path, but";
+  const missing = (paths: string, ...found: string[]) =>
+    `routes must match every path, but ${paths} would pass the Worker by, found ${found.join(", ")}`;
+  const [player, api] = ["/stremio/manifest.json?x", "/api/v1/health"];
   const host = "routes must be a host name without /* where custom_domain is true, found";
   const domain = `routes must name PRIMARY_DOMAIN (${DOMAIN}), found`;
   const noHost = ["my films", "", 30_000, "30000"].map((PRIMARY_DOMAIN) => [
@@ -187,16 +199,34 @@ describe("the route is refused where requests would pass the Worker by:", () => 
     [vars({ PRIMARY_DOMAIN }), "PRIMARY_DOMAIN must be a host name…"],
   ]);
   refuses({
-    "a text without /*": [{ routes: [DOMAIN] }, `routes ${allPaths} "${DOMAIN}" matches the path / alone`],
+    "a text without /*": [{ routes: [DOMAIN] }, missing(`${player} and ${api}`, DOMAIN)],
+    "all but the application's own paths": [
+      { routes: [DOMAIN, `${DOMAIN}/stremio/*`] },
+      missing(api, DOMAIN, `${DOMAIN}/stremio/*`),
+    ],
+    "a player's paths alone": [
+      { routes: [`https://${DOMAIN}/stremio*`] },
+      missing(`/ and ${api}`, `https://${DOMAIN}/stremio*`),
+    ],
+    "an example": [customDomain("*.example.com/*"), 'routes still has its example value "*.example.com"'],
+    "an example, beside that of PRIMARY_DOMAIN": [
+      { ...vars({ PRIMARY_DOMAIN: "aiostreams.example.com" }), ...customDomain("aiostreams.example.com") },
+      'PRIMARY_DOMAIN still has its example value "aiostreams.example.com"',
+      'routes still has its example value "aiostreams.example.com"',
+    ],
+    "but not while PRIMARY_DOMAIN is an example": [
+      vars({ PRIMARY_DOMAIN: "aiostreams.example.com" }),
+      'PRIMARY_DOMAIN still has its example value "aiostreams.example.com"',
+    ],
     "a pattern alone": [
       { routes: [{ pattern: DOMAIN }] },
       `routes must have custom_domain = true beside the pattern "${DOMAIN}"`,
     ],
-    "the root": [{ routes: [`${DOMAIN}/`] }, `routes ${allPaths} "${DOMAIN}/"…`],
-    "one route without /*": [{ routes: undefined, route: DOMAIN }, `route ${allPaths} "${DOMAIN}"…`],
+    "the root": [{ routes: [`${DOMAIN}/`] }, missing(`${player} and ${api}`, `${DOMAIN}/`)],
+    "one route without /*": [{ routes: undefined, route: DOMAIN }, "route must match every path, but…"],
     "a custom_domain with /*": [customDomain(`${DOMAIN}/*`), `${host} "${DOMAIN}/*"`],
     "a custom_domain with /": [customDomain(`${DOMAIN}/`), `${host} "${DOMAIN}/"`],
-    "one path": [{ routes: [`${DOMAIN}/configure*`] }, `${domain} ${DOMAIN}/configure*`],
+    "one path": [{ routes: [`${DOMAIN}/configure*`] }, missing(`/ and ${player} and ${api}`, `${DOMAIN}/configure*`)],
     "http: alone": [{ routes: [`http://${DOMAIN}/*`] }, `${domain}…`],
     "a dot that is none": [{ routes: ["str.ams.films.test/*"] }, `${domain}…`],
     "another host": [customDomain("www.films.test"), `${domain}…`],
@@ -247,14 +277,18 @@ it.each<[Partial<Settings>, ...warnings: string[]]>([
   [{ observability: { enabled: true, logs: { enabled: false } } }],
   [{ observability: { enabled: false } }],
   [vars({ HEADERS_CF: "Authorization: hunter2" }), "HEADERS_CF"],
+  [vars({ HEALTH_CHECK_EXPECT: "X-Token: hunter2" }), "HEALTH_CHECK_EXPECT"],
+  [vars({ HEALTH_CHECK_EXPECT: '"success": true' })],
 ])("a log of users' passwords, and a secret in [vars], are warned of, and not shown: %j", (settings, ...names) => {
   const { complaints, warnings } = judged(settings);
   expect([complaints, warnings.map(({ variable }) => variable)]).toEqual([[], names]);
   expect(JSON.stringify(warnings)).not.toContain("hunter2");
 });
 
-it("keeps a backend's headers apart from what is wrong with its address", () => {
-  const { config } = withVars({ BACKEND_X: "x.example.com", HEADERS_X: "X-A: b" });
+it("headers of no backend are a secret as well, by the name that was meant", () => {
+  const { complaints, warnings, config } = withVars({ BACKEND_X: "x.example.com", HEADERS_X: "X-A: b", HEADERS_C: "" });
+  expect(inWords(complaints)).toEqual(["HEADERS_C belongs to no backend", expect.stringContaining("BACKEND_X still")]);
+  expect(warnings.map(({ todo }) => todo.split(" ").at(-1))).toEqual(["HEADERS_X", "HEADERS_CF"]);
   expect(config?.backends.map(({ id }) => id)).toEqual(["cf", "duck"]);
 });
 
@@ -267,7 +301,7 @@ it.each<[line: string, hint?: string | undefined, above?: string[]]>([
   ["BACKEND_CF = /lb", QUOTES],
   ['BACKEND_CF = "cf.mydomain.org', QUOTES],
   ['BACKEND_CF = cf.mydomain.org"', QUOTES],
-  ["BACKEND_CF = “cf.mydomain.org”", QUOTES],
+  ["BACKEND_CF = “cf.mydomain.org”", 'put straight quotes (") around the value of BACKEND_CF'],
   ["BACKEND_CF =", QUOTES],
   ["A = 1000 ms", "write the number alone: A = 1000"],
   ["A = 1000ms # long", "write the number alone: A = 1000"],
