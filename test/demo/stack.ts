@@ -287,9 +287,9 @@ export class Stack {
 
 /** An empty value for every backend that a wrangler.toml names, or has headers for: real ones get no request of the demo. */
 export function emptied(toml: string): Readonly<Record<string, "">> {
-  const names = [...toml.matchAll(/\b(?:BACKEND|HEADERS)_([\w-]+)/g)]
-    // Headers without a backend of their name are refused. A name in a comment does no harm: empty means absent.
-    .flatMap(([name, rest]) => [name, `BACKEND_${rest}`])
+  // A name in a comment does no harm: empty means absent.
+  const names = [...toml.matchAll(/\b(?:BACKEND|HEADERS)_[\w-]+/g)]
+    .map(([name]) => name)
     .filter((name) => !Object.hasOwn(VARIABLES, name));
   return Object.fromEntries(names.map((name) => [name, ""]));
 }

@@ -30,7 +30,7 @@ it("sends nothing to the backends that wrangler.toml names", () => {
 BACKEND_DOWN_TIME = 30000
 BACKEND_MY-HOME = "home.example.com"
 HEADERS_FOURTH = "X-Token: 1"`;
-  expect(emptied(toml)).toEqual({ "BACKEND_MY-HOME": "", HEADERS_FOURTH: "", BACKEND_FOURTH: "" });
+  expect(emptied(toml)).toEqual({ "BACKEND_MY-HOME": "", HEADERS_FOURTH: "" });
 });
 
 describe("the demo as a program", () => {

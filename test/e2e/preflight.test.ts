@@ -3,17 +3,38 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { verdictOn } from "../../src/cli/preflight.ts";
 import { COMPILE_CACHE } from "../support/processes.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const NOTHING = { refusal: "", warning: "" };
 let directory: string;
-let shipped: string;
 
-/** wrangler.toml after every line that says CHANGE was changed. */
-const filledIn = () => shipped.replaceAll("example.com", "films.test");
+/** The lines of wrangler.toml that a person changes first. With another value in one of them it is no longer what ships. */
+const EXAMPLES = [
+  'routes = [{ pattern = "aiostreams.example.com", custom_domain = true }]',
+  'PRIMARY_DOMAIN = "aiostreams.example.com"',
+  ...["CF", "KOYEB", "DUCK"].map((name) => `BACKEND_${name} = "aiostreams-${name.toLowerCase()}.example.com"`),
+];
+
+/** One that works, whatever a person has made of the other. */
+const WORKING = `
+name = "test"
+main = "index.ts"
+compatibility_date = "2026-10-23"
+routes = [{ pattern = "aiostreams.films.test", custom_domain = true }]
+[observability]
+enabled = true
+[observability.logs]
+invocation_logs = false
+[dev]
+upstream_protocol = "https"
+[vars]
+PRIMARY_DOMAIN = "aiostreams.films.test"
+BACKEND_CF = "cf.films.test"
+MAX_RETRIES = 3
+`;
 
 async function written(toml: string): Promise<string> {
   const path = join(directory, "wrangler.toml");
@@ -35,17 +56,25 @@ async function run(toml: string): Promise<{ code: number; output: string }> {
 beforeAll(async () => {
   vi.stubEnv("WRANGLER_LOG", "none"); // What Wrangler itself says of these files would look like a failure.
   directory = await mkdtemp(join(tmpdir(), "load-balancer-preflight-"));
-  shipped = await readFile(join(ROOT, "wrangler.toml"), "utf8");
 });
 
 afterAll(() => rm(directory, { recursive: true, force: true }));
 
 describe("the wrangler.toml that this project ships", () => {
+  let shipped: string;
+  /** After every line that says CHANGE was changed. */
+  const filledIn = () => shipped.replaceAll("example.com", "films.test");
+
+  beforeEach(async ({ skip }) => {
+    shipped = await readFile(join(ROOT, "wrangler.toml"), "utf8");
+    const isAsShipped = EXAMPLES.every((line) => shipped.includes(`\n${line}\n`));
+    skip(!isAsShipped, "wrangler.toml holds values of your own, so there is none as it ships");
+  });
+
   it("is refused while the example host names are left, each named", async () => {
     const { refusal } = await verdict(shipped);
-    for (const variable of ["PRIMARY_DOMAIN", "BACKEND_CF", "BACKEND_KOYEB", "BACKEND_DUCK"]) {
-      expect(refusal).toContain(`${variable} still has its example value`);
-    }
+    const named = [...refusal.matchAll(/^ {2}- (\w+) still has its example value/gm)].map(([, name]) => name);
+    expect(named).toEqual(["PRIMARY_DOMAIN", "BACKEND_CF", "BACKEND_KOYEB", "BACKEND_DUCK", "routes"]);
     const withStatusPage = await verdict(filledIn().replace("# STATUS_PATH", "STATUS_PATH"));
     expect(withStatusPage.refusal).toContain("STATUS_PATH still has its example value");
   });
@@ -54,33 +83,31 @@ describe("the wrangler.toml that this project ships", () => {
     expect(await verdict(filledIn())).toEqual(NOTHING);
   });
 
-  it("passes with the lines that it has as comments", async () => {
+  it("passes with the lines that it has as comments, and takes a line at its end for a variable", async () => {
     const toml = filledIn()
       .replace(/^# (HEALTH_CHECK_EXPECT|STATUS_PATH|\[\[analytics_engine_datasets\]\]|binding)/gm, "$1")
       .replace("/lb-status-8f3a", "/lb-status-of-our-own")
       .concat('\nBACKEND_FOURTH = "fourth.films.test"\n');
     for (const line of ["HEALTH_CHECK_EXPECT", "STATUS_PATH", "[[", "binding"]) expect(toml).toContain(`\n${line}`);
     expect(await verdict(toml)).toEqual(NOTHING);
-  });
-
-  it("takes a line at its end for a variable", async () => {
-    const { refusal } = await verdict(`${filledIn()}\nBACKEND_FOURTH = "fourth.films.test/x"\n`);
+    const { refusal } = await verdict(toml.replace("fourth.films.test", "fourth.films.test/x"));
     expect(refusal).toContain("BACKEND_FOURTH must be host");
   });
 });
 
 describe("a wrangler.toml", () => {
   it("is read with a single route, and searched for variables in other tables", async () => {
-    const toml = filledIn()
-      .replace(/^routes = .*$/m, 'route = "aiostreams.films.test"')
-      .replace("[dev]", '[dev]\nBACKEND_FOURTH = "fourth.films.test"');
+    const toml = WORKING.replace(/^routes = .*$/m, 'route = "aiostreams.films.test"').replace(
+      "[dev]",
+      '[dev]\nBACKEND_FOURTH = "fourth.films.test"',
+    );
     const { refusal } = await verdict(toml);
     expect(refusal).toContain("  - route must match every path");
     expect(refusal).toContain("  - BACKEND_FOURTH stands in [dev]");
   });
 
   it("is judged as a whole where Wrangler does not take its route", async () => {
-    const toml = filledIn().replace(", custom_domain = true", "").replace("MAX_RETRIES = 3", "MAX_RETRIES = 33");
+    const toml = WORKING.replace(", custom_domain = true", "").replace("MAX_RETRIES = 3", "MAX_RETRIES = 33");
     const { refusal } = await verdict(toml);
     expect(refusal).toContain('Write routes = [{ pattern = "aiostreams.films.test", custom_domain = true }]');
     expect(refusal).toContain("  - MAX_RETRIES must be");
@@ -97,7 +124,7 @@ describe("a wrangler.toml", () => {
 
 describe("the program", () => {
   it("exits with 0 where all that it has to say is a warning", async () => {
-    const { code, output } = await run(filledIn().replace("invocation_logs = false", "invocation_logs = true"));
+    const { code, output } = await run(WORKING.replace("invocation_logs = false", "invocation_logs = true"));
     expect(code).toBe(0);
     expect(output).toMatch(
       /^Better change this in .*wrangler\.toml:\n {2}- invocation_logs is on: [^\n]*\nThis alone does not stop the deployment\.\n$/,
