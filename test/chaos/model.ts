@@ -50,7 +50,7 @@ export function model(seed: number): boolean {
     console.log(`${String(count).padStart(8)}${columns.map((checks) => checks.toFixed(1).padStart(19)).join("")}`);
     if (shared > CHECKS_MAX) complaints.push(`${count} isolates make ${shared} checks in an interval`);
   }
-  return conclude(complaints, `\nat most ${CHECKS_MAX} checks of a backend in an interval`);
+  return conclude(complaints, `\nat most ${CHECKS_MAX} checks in the column "results shared"`);
 }
 
 /** How many checks so many isolates make in an interval. */
