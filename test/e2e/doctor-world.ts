@@ -19,6 +19,14 @@ export const DOMAIN = "aiostreams.films.test";
 export const IDS = ["cf", "duck", "koyeb"] as const;
 export const STATUS_PATH = "/lb-status-secret";
 
+/** A wrangler.toml that works, with these tables above [vars]. */
+export function tomlOf(vars: Readonly<Record<string, string | number>>, tables = ""): string {
+  const head = 'name = "test"\nmain = "index.ts"\ncompatibility_date = "2026-10-23"';
+  const routes = `routes = [{ pattern = "${DOMAIN}", custom_domain = true }]`;
+  const lines = Object.entries(vars).map(([name, value]) => `${name} = ${JSON.stringify(value)}`);
+  return [head, routes, tables, "[vars]", ...lines].join("\n");
+}
+
 /** Three backends and a Worker on ports of this computer, each at a name of its own, and a wrangler.toml for them. */
 export class World implements AsyncDisposable {
   readonly database: Database = new Map();
@@ -74,10 +82,7 @@ export class World implements AsyncDisposable {
 
   /** Starts the doctor: by itself, or by way of npm in a terminal of its own, of which stdin is the keyboard. */
   async doctor(args: readonly string[] = [], { hasTerminal = false } = {}): Promise<Doctor> {
-    const vars = Object.entries(this.vars).map(([name, value]) => `${name} = ${JSON.stringify(value)}`);
-    const head = 'name = "test"\nmain = "index.ts"\ncompatibility_date = "2026-10-23"';
-    const routes = `routes = [{ pattern = "${DOMAIN}", custom_domain = true }]`;
-    const toml = await this.file("wrangler.toml", [head, routes, "[vars]", ...vars].join("\n"));
+    const toml = await this.file("wrangler.toml", tomlOf(this.vars));
     const all = ["--config", toml, ...args];
     const env = {
       PATH: process.env.PATH ?? "",

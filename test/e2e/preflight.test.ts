@@ -6,6 +6,7 @@ import { promisify } from "node:util";
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { verdictOn } from "../../src/cli/preflight.ts";
 import { COMPILE_CACHE } from "../support/processes.ts";
+import { DOMAIN, tomlOf } from "./doctor-world.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const NOTHING = { refusal: "", warning: "" };
@@ -18,23 +19,8 @@ const EXAMPLES = [
   ...["CF", "KOYEB", "DUCK"].map((name) => `BACKEND_${name} = "aiostreams-${name.toLowerCase()}.example.com"`),
 ];
 
-/** One that works, whatever a person has made of the other. */
-const WORKING = `
-name = "test"
-main = "index.ts"
-compatibility_date = "2026-10-23"
-routes = [{ pattern = "aiostreams.films.test", custom_domain = true }]
-[observability]
-enabled = true
-[observability.logs]
-invocation_logs = false
-[dev]
-upstream_protocol = "https"
-[vars]
-PRIMARY_DOMAIN = "aiostreams.films.test"
-BACKEND_CF = "cf.films.test"
-MAX_RETRIES = 3
-`;
+/** Those of a wrangler.toml that works, whatever a person has made of the other. */
+const VARS = { PRIMARY_DOMAIN: DOMAIN, BACKEND_CF: "cf.films.test" };
 
 async function written(toml: string): Promise<string> {
   const path = join(directory, "wrangler.toml");
@@ -97,19 +83,16 @@ describe("the wrangler.toml that this project ships", () => {
 
 describe("a wrangler.toml", () => {
   it("is read with a single route, and searched for variables in other tables", async () => {
-    const toml = WORKING.replace(/^routes = .*$/m, 'route = "aiostreams.films.test"').replace(
-      "[dev]",
-      '[dev]\nBACKEND_FOURTH = "fourth.films.test"',
-    );
-    const { refusal } = await verdict(toml);
+    const toml = tomlOf(VARS, '[dev]\nBACKEND_FOURTH = "fourth.films.test"');
+    const { refusal } = await verdict(toml.replace(/^routes = .*$/m, `route = "${DOMAIN}"`));
     expect(refusal).toContain("  - route must match every path");
     expect(refusal).toContain("  - BACKEND_FOURTH stands in [dev]");
   });
 
   it("is judged as a whole where Wrangler does not take its route", async () => {
-    const toml = WORKING.replace(", custom_domain = true", "").replace("MAX_RETRIES = 3", "MAX_RETRIES = 33");
-    const { refusal } = await verdict(toml);
-    expect(refusal).toContain('Write routes = [{ pattern = "aiostreams.films.test", custom_domain = true }]');
+    const toml = tomlOf({ ...VARS, MAX_RETRIES: 33 });
+    const { refusal } = await verdict(toml.replace(", custom_domain = true", ""));
+    expect(refusal).toContain(`Write routes = [{ pattern = "${DOMAIN}", custom_domain = true }]`);
     expect(refusal).toContain("  - MAX_RETRIES must be");
   });
 
@@ -124,7 +107,7 @@ describe("a wrangler.toml", () => {
 
 describe("the program", () => {
   it("exits with 0 where all that it has to say is a warning", async () => {
-    const { code, output } = await run(WORKING.replace("invocation_logs = false", "invocation_logs = true"));
+    const { code, output } = await run(tomlOf(VARS, "[observability]\nenabled = true"));
     expect(code).toBe(0);
     expect(output).toMatch(
       /^Better change this in .*wrangler\.toml:\n {2}- invocation_logs is on: [^\n]*\nThis alone does not stop the deployment\.\n$/,

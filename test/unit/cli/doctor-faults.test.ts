@@ -8,8 +8,7 @@ type Arrange = (world: World) => unknown;
 /** A table of what is not as it should be, and the faults that the doctor finds: in this order, and no others. */
 function findsIn(table: Record<string, [arrange: Arrange, ...faults: string[]]>) {
   it.each(Object.entries(table))("%s", async (_, [arrange, ...faults]) => {
-    const world = new World();
-    arrange(world);
+    const world = new World(arrange);
     expect(faultsIn(await world.examine())).toEqual(faults.map((fault) => expect.stringContaining(fault)));
   });
 }
@@ -91,9 +90,7 @@ describe("the add-on password", () => {
   });
 
   it("that is not known is skipped, and the report says how to give it", async () => {
-    const world = new World();
-    one(world);
-    const lines = await world.examine();
+    const lines = await new World(one).examine();
     const found = "cf, duck and koyeb want the add-on password (CONFIG_ACCESS_KEY) before a user is made: not compared";
     const todo = "Put it into the environment variable AIOSTREAMS_ADDON_PASSWORD, then run this again.";
     expect(lines).toContainEqual({ section: "user", kind: "skipped", found, todo });
@@ -158,24 +155,23 @@ describe("one cause, one ✗", () => {
     ["where AIOStreams runs, behind a rate limit", /up$/, 429, "Exempt HEALTH_CHECK_PATH"],
     ["where something else runs", /./, 404, "Start AIOStreams on duck"],
   ])("for a path that is not the health route's, %s", async (_, pattern, status, todo) => {
-    const world = new World();
-    vars({ HEALTH_CHECK_PATH: "/up", HEALTH_CHECK_EXPECT: "success" })(world);
-    const good = { status: 200, body: '{"success":true}' };
-    and(instead("cf", /up$/, good), and(instead("koyeb", /up$/, good), instead("duck", pattern, { status })))(world);
+    const good = all({
+      instead: ({ path }) => (path === "/up" ? { status: 200, body: '{"success":true}' } : undefined),
+    });
+    const world = new World(and(vars({ HEALTH_CHECK_PATH: "/up", HEALTH_CHECK_EXPECT: "success" }), good));
+    instead("duck", pattern, { status })(world);
     const faults = (await world.examine()).filter(({ kind }) => kind === "wrong");
     expect(faults).toMatchObject([{ about: "duck", todo: expect.stringContaining(todo) }]);
   });
 
   it("and no more questions for a backend that is not there", async () => {
-    const world = new World();
-    reached({ code: "ENOTFOUND" })(world);
+    const world = new World(reached({ code: "ENOTFOUND" }));
     await world.examine();
     expect(world.backends.koyeb.seen).toEqual([]);
   });
 
   it("for an address that Cloudflare cannot reach, unless the Worker runs here too", async () => {
-    const world = new World();
-    world.reaches.koyeb = { address: "127.0.0.1" };
+    const world = new World(reached({ address: "127.0.0.1" }));
     const parts = { unreachable: [{ variable: "BACKEND_KOYEB", text: "is a name of your own network", todo: "…" }] };
     expect(faultsIn(await world.examine(parts))).toEqual(["✗ BACKEND_KOYEB: is a name of your own network"]);
     const lines = await world.examine(parts, "http://localhost:8787");
@@ -218,8 +214,7 @@ describe("the throwaway user", () => {
     ["is deleted after an interruption while it is made", interrupting, [0, 0]],
     ["is deleted after an interruption, whatever its rate limit", and(and(interrupting, limited), alone), [0, 0]],
   ])("%s", async (_, arrange, [inDatabases, told]) => {
-    const world = new World();
-    arrange(world);
+    const world = new World(arrange);
     const lines = await world.examine();
     expect([world.usersLeft, world.left.length]).toEqual([inDatabases, told]);
     const [uuid] = world.database.keys();
@@ -231,9 +226,8 @@ describe("the throwaway user", () => {
   });
 
   it("that a backend does not show says nothing of what it shares", async () => {
-    const world = new World();
-    and(instead("duck", /stremio\/.+\/manifest/, { status: 502 }), instead("koyeb", /user/, { status: 502 }))(world);
-    expect((await world.examine()).filter(({ found }) => found.includes("share one database"))).toEqual([]);
+    const silent = and(instead("duck", /\/manifest/, { status: 502 }), instead("koyeb", /user/, { status: 502 }));
+    expect((await new World(silent).examine()).filter(({ found }) => found.includes("share one database"))).toEqual([]);
   });
 
   const interrupted = (world: World) => world.set("duck", { instead: () => void world.interruption.abort() });
@@ -242,8 +236,7 @@ describe("the throwaway user", () => {
     ["not for a single backend", vars({ BACKEND_DUCK: "", BACKEND_KOYEB: "" }), []],
     ["not after an interruption", interrupted, []],
   ])("is made %s", async (_, arrange, makers) => {
-    const world = new World();
-    arrange(world);
+    const world = new World(arrange);
     await world.examine();
     const made = world.asked.filter(({ method }) => method === "POST").map(({ url }) => url);
     expect(made).toEqual(makers.map((id) => `https://${id}.films.test${USER}`));
@@ -288,16 +281,13 @@ describe("the public address", () => {
   it("is skipped while its name does not resolve; one that --url names has to be there", async () => {
     const { found, kind } = (await new World().examine()).at(-1) ?? {};
     expect([kind, found]).toEqual(["skipped", `${DOMAIN} does not resolve yet: not asked`]);
-    const world = new World();
-    world.publicDomain = () => ({ code: "ECONNREFUSED" });
-    const lines = await world.examine({}, "http://localhost:8787");
+    const refusing = reply(() => ({ code: "ECONNREFUSED" }));
+    const lines = await new World(refusing).examine({}, "http://localhost:8787");
     expect(lines.at(-1)?.todo).toContain("(npm run dev), or correct --url.");
   });
 
   it("is asked without the headers that are a backend's own, and backends with them and as the Worker's check asks", async () => {
-    const world = new World();
-    holding(world);
-    world.vars.HEADERS_CF = "X-Token: token";
+    const world = new World(and(holding, vars({ HEADERS_CF: "X-Token: token" })));
     await world.examine();
     for (const { url, headers } of world.asked) {
       const isWorker = new URL(url).host === DOMAIN;

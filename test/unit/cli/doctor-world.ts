@@ -47,11 +47,12 @@ export class World {
   readonly asked: Question[] = [];
   readonly waitsMs: number[] = [];
 
-  constructor() {
+  constructor(arrange?: (world: World) => unknown) {
     const clients = new Map();
     const sample = () => new SampleAiostreams(this.database, { baseUrl: `https://${DOMAIN}`, clients });
     this.backends = { cf: sample(), duck: sample(), koyeb: sample() };
     for (const id of IDS) this.vars[`BACKEND_${id.toUpperCase()}`] = `${id}.films.test`;
+    arrange?.(this);
   }
 
   set(id: Id, settings: Partial<Settings>): void {

@@ -113,23 +113,21 @@ describe("the variables are refused where they cannot work", () => {
   });
 });
 
-it.each([
-  ["MAX_RETRY", "MAX_RETRIES"],
-  ["max_retries", "MAX_RETRIES"],
-  ["PROBE_AFTR", "PROBE_AFTER"],
-  ["STICKY-SESSION", "STICKY_SESSIONS"],
-  ["BACKEND_TIME_OUT", "BACKEND_TIMEOUT"],
-  ["BACKEND_DOWNTIME", "BACKEND_DOWN_TIME"],
-  ["BACKENDS_KOYEB", "BACKEND_KOYEB"],
-  ["HEADER_CF", "HEADERS_CF"],
-  ["backend_home", "BACKEND_HOME"],
-  ["BACKEND-HOME", "BACKEND_HOME"],
-  ["BACKENDS", "BACKEND_<NAME>"],
-  ["HEADERS", "HEADERS_<NAME>"],
-  ["BACKEND-TIMEOUT", "BACKEND_TIMEOUT"],
-  ["ANYTHING", undefined],
-  ["TIMEOUT_OF_ALL", undefined],
-  ["X", undefined],
+const MISSPELT: Record<string, string[]> = {
+  MAX_RETRIES: ["MAX_RETRY", "max_retries"],
+  PROBE_AFTER: ["PROBE_AFTR"],
+  STICKY_SESSIONS: ["STICKY-SESSION"],
+  BACKEND_TIMEOUT: ["BACKEND_TIME_OUT", "BACKEND-TIMEOUT"],
+  BACKEND_DOWN_TIME: ["BACKEND_DOWNTIME"],
+  BACKEND_KOYEB: ["BACKENDS_KOYEB"],
+  BACKEND_HOME: ["backend_home", "BACKEND-HOME"],
+  "BACKEND_<NAME>": ["BACKENDS"],
+  HEADERS_CF: ["HEADER_CF"],
+  "HEADERS_<NAME>": ["HEADERS"],
+};
+it.each<[name: string, meant?: string]>([
+  ...Object.entries(MISSPELT).flatMap(([meant, names]) => names.map((name): [string, string] => [name, meant])),
+  ...["ANYTHING", "TIMEOUT_OF_ALL", "X"].map((name): [string] => [name]),
 ])("a misspelt variable is told which name it resembles, if any: %s, %s", (name, meant) => {
   const advice = meant?.startsWith("HEADERS_")
     ? "It is a secret, and this file is no place for one."
@@ -191,6 +189,8 @@ describe("the route leads every request to the Worker:", () => {
 describe("the route is refused where requests would pass the Worker by:", () => {
   const missing = (paths: string, ...found: string[]) =>
     `routes must match every path, but ${paths} would pass the Worker by, found ${found.join(", ")}`;
+  const EXAMPLE = "aiostreams.example.com";
+  const example = `still has its example value "${EXAMPLE}"`;
   const [player, api] = ["/stremio/manifest.json?x", "/api/v1/health"];
   const host = "routes must be a host name without /* where custom_domain is true, found";
   const domain = `routes must name PRIMARY_DOMAIN (${DOMAIN}), found`;
@@ -210,14 +210,11 @@ describe("the route is refused where requests would pass the Worker by:", () => 
     ],
     "an example": [customDomain("*.example.com/*"), 'routes still has its example value "*.example.com"'],
     "an example, beside that of PRIMARY_DOMAIN": [
-      { ...vars({ PRIMARY_DOMAIN: "aiostreams.example.com" }), ...customDomain("aiostreams.example.com") },
-      'PRIMARY_DOMAIN still has its example value "aiostreams.example.com"',
-      'routes still has its example value "aiostreams.example.com"',
+      { ...vars({ PRIMARY_DOMAIN: EXAMPLE }), ...customDomain(EXAMPLE) },
+      `PRIMARY_DOMAIN ${example}`,
+      `routes ${example}`,
     ],
-    "but not while PRIMARY_DOMAIN is an example": [
-      vars({ PRIMARY_DOMAIN: "aiostreams.example.com" }),
-      'PRIMARY_DOMAIN still has its example value "aiostreams.example.com"',
-    ],
+    "but not while PRIMARY_DOMAIN is an example": [vars({ PRIMARY_DOMAIN: EXAMPLE }), `PRIMARY_DOMAIN ${example}`],
     "a pattern alone": [
       { routes: [{ pattern: DOMAIN }] },
       `routes must have custom_domain = true beside the pattern "${DOMAIN}"`,
