@@ -142,7 +142,8 @@ function issueComplaints(vars: Vars, issues: ConfigError["issues"], misplaced: r
       const text = `must be a host name alone, found ${JSON.stringify(found)}`;
       return { variable, text, todo: `Write PRIMARY_DOMAIN = "${domain}".` };
     }
-    const text = `${allowed}${found === undefined || found === NOT_SHOWN ? "" : `, found ${JSON.stringify(found)}`}`;
+    const isShown = found !== undefined && found !== NOT_SHOWN && !isLikeHeader(vars[variable]);
+    const text = isShown ? `${allowed}, found ${JSON.stringify(found)}` : allowed;
     const isLoop =
       isBackendVariable(variable) &&
       domain !== undefined &&

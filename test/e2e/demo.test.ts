@@ -95,14 +95,6 @@ describe("the demo", () => {
     expect((await demo.backends()).map(({ action }) => action)).toEqual(["recover", "recover", "recover"]);
   });
 
-  it("answers a manifest, and keeps a session on the backend that answered", async () => {
-    const { status, by, cookie = "", body } = await demo.manifest();
-    expect(status).toBe(200);
-    expect(JSON.parse(body.toString()).name).toContain(by);
-    expect(cookie).toBe(sessionOn(by).Cookie);
-    expect(await servedBy({ Cookie: cookie })).toBe(by);
-  });
-
   it("carries WebSocket messages both ways", async () => {
     const webSocket = new WebSocket(demo.url.replace("http", "ws") + LIVE_PATH);
     const texts: string[] = [];
@@ -125,33 +117,6 @@ describe("when a backend of the demo fails", () => {
         return (await servedBy(sessionOn(id))) === id;
       });
     }
-  });
-
-  it("loses no request of 12 clients while a backend is killed, whose clients move", async () => {
-    const clients = Array.from({ length: 12 }, (_, i) => ({
-      ip: `192.0.2.${i + 1}`,
-      cookie: "",
-      backends: [] as string[],
-    }));
-    const allAsk = (times: number) =>
-      Promise.all(
-        clients.map(async (client) => {
-          for (let i = 0; i < times; i++) {
-            const answer = await demo.manifest({ "CF-Connecting-IP": client.ip, Cookie: client.cookie });
-            expect(answer.status).toBe(200);
-            client.cookie = answer.cookie ?? client.cookie;
-            client.backends.push(answer.by);
-          }
-        }),
-      );
-    await allAsk(1);
-    const traffic = allAsk(4);
-    await demo.press("koyeb", "die");
-    await traffic;
-    await allAsk(1);
-
-    expect(new Set(clients.map(({ backends }) => backends[0])), "clients of both").toEqual(new Set(PRIMARIES));
-    for (const { backends } of clients) expect(backends.at(-1)).not.toBe("koyeb");
   });
 
   it.each<[Action, string]>([

@@ -36,10 +36,7 @@ describe("the odd one out is named", () => {
       and(ownDatabase("cf"), ownDatabase("duck")),
       "✗ all: cf, duck and koyeb do not share one database",
     ],
-    "of SECRET_KEYs": [
-      ownKey("koyeb"),
-      "✗ koyeb: shares a database with cf and duck, which agree, but has another SECR",
-    ],
+    "of SECRET_KEYs": [ownKey("koyeb"), "✗ koyeb: shares a database with cf and duck, which agree, but has another SE"],
     "of SECRET_KEYs, the first": [ownKey("cf"), "✗ cf: shares a database with duck and koyeb, which agree, but has"],
     "of SECRET_KEYs, as players see": [
       others,
@@ -105,10 +102,7 @@ describe("one cause, one ✗", () => {
   };
   const page = { status: 200, body: "<title>This app is sleeping</title>" };
   findsIn({
-    "for another application": [
-      instead("duck", /./, page),
-      "✗ duck: /api/v1/health answers 200, but not as AIOStreams",
-    ],
+    "for another application": [instead("duck", /./, page), "✗ duck: /api/v1/health answers 200, but not as AIOStream"],
     "for a good word behind the first 64 KiB": [
       instead("duck", /health/, { status: 200, body: `${" ".repeat(65_536)}{"success":true}` }),
       "✗ duck: /api/v1/health answers 200, but not as AIOStreams does",
@@ -121,10 +115,7 @@ describe("one cause, one ✗", () => {
       and(vars({ HEALTH_CHECK_PATH: "/up" }), all({ instead: () => page })),
       "! all: no backend answers as AIOStreams, so database and SECRET_KEY were not compared",
     ],
-    "for a database that is gone": [
-      instead("koyeb", /health|user/, { status: 500 }),
-      "✗ koyeb: /api/v1/health answers 500",
-    ],
+    "for a lost database": [instead("koyeb", /health|user/, { status: 500 }), "✗ koyeb: /api/v1/health answers 500"],
     "for a bad health route, and one for another database": [
       and(instead("koyeb", /health/, { status: 404 }), ownDatabase("koyeb")),
       "✗ koyeb: /api/v1/health answers 404",
@@ -132,17 +123,11 @@ describe("one cause, one ✗", () => {
     ],
     "for a backend that is not there": [reached({ code: "ECONNREFUSED" }), "✗ koyeb: koyeb.films.test refuses connec"],
     "for a private address": [reached({ address: "127.0.0.1" }), "✗ koyeb: koyeb.films.test is at 127.0.0.1, a local"],
-    "for one that is silent": [
-      reached({ address: "10.0.0.1", code: "ETIMEDOUT" }),
-      "✗ koyeb: koyeb.films.test is at 10.",
-    ],
+    "for a silent one": [reached({ address: "10.0.0.1", code: "ETIMEDOUT" }), "✗ koyeb: koyeb.films.test is at 10."],
     "for one that dies halfway": [dying(/(GET|DELETE) .*user/), "✗ cf: asked for the user, cf.films.test breaks the c"],
     "and none for one that was asleep": [waking, "! koyeb: /api/v1/health answered after 3300 ms, and when asked aga"],
     "for an error": [instead("duck", /user/, failure(500, "E")), "✗ duck: asked for the user, it answers 500 E: not"],
-    "for HTML where JSON is due": [
-      instead("koyeb", /user/, page),
-      "✗ koyeb: asked for the user, it answers 200 with HTML",
-    ],
+    "for HTML, not JSON": [instead("koyeb", /user/, page), "✗ koyeb: asked for the user, it answers 200 with HTML"],
     "for a login in the way of the users' own": [
       vars({ HEADERS_DUCK: "Authorization: Basic c2VjcmV0" }),
       "! duck: HEADERS_DUCK replaces Authorization, with which AIOStreams' own users log in",

@@ -26,46 +26,40 @@ function refuses(table: Record<string, [changes: Partial<Settings>, ...complaint
   });
 }
 
+/** The same of the variables alone. */
+function refusesOf(table: Record<string, [values: Record<string, unknown>, ...complaints: string[]]>) {
+  const rows = Object.entries(table).map(([title, [values, ...complaints]]) => [title, [vars(values), ...complaints]]);
+  refuses(Object.fromEntries(rows));
+}
+
 describe("the variables are refused where they cannot work", () => {
   const likeHeader = "looks like a request header, which belongs into the secret HEADERS_X";
   const example = (host: string) => `BACKEND_X still has its example value "${host}"`;
-  refuses({
+  refusesOf({
     "but not as they are meant": [{}],
-    "a number out of bounds": [
-      vars({ MAX_RETRIES: 33 }),
-      'MAX_RETRIES must be a whole number from 0 to 10, found "33"',
-    ],
-    "an unknown boolean": [vars({ STICKY_SESSIONS: "yes" }), 'STICKY_SESSIONS must be true or false, found "yes"'],
-    "an unknown option": [vars({ BACKEND_X: "x.films.test wieght=2" }), "BACKEND_X must be host…"],
-    "a backend twice": [
-      vars({ BACKEND_X: "cf.films.test" }),
-      "BACKEND_X must not have the name, in any case, or the address of another backend: cf…",
-    ],
-    "no backend": [vars({ BACKEND_CF: "", BACKEND_DUCK: "" }), "BACKEND_<NAME> is required…"],
-    "only backups": [vars({ BACKEND_CF: "" }), "BACKEND_<NAME> is required: at least one backend that is no backup"],
-    "no public domain": [vars({ PRIMARY_DOMAIN: undefined }), "PRIMARY_DOMAIN is missing"],
-    "a header in place of an address": [vars({ BACKEND_X: "X-Token: a" }), `BACKEND_X ${likeHeader}`],
-    "a header behind an address": [vars({ BACKEND_X: "x.films.test X-Token: a" }), `BACKEND_X ${likeHeader}`],
-    "a scheme with a gap behind it": [vars({ BACKEND_X: "https: //x.films.test" }), "BACKEND_X must be host…"],
-    "an example": [vars({ BACKEND_X: "aiostreams.example.com" }), example("aiostreams.example.com")],
-    "an example with options": [vars({ BACKEND_X: "x.example.com weight=2 backup" }), example("x.example.com")],
-    "an example's URL": [vars({ BACKEND_X: "https://x.example.com:8443/" }), example("x.example.com:8443")],
-    "one name in two cases": [
-      vars({ BACKEND_HOME: "home.films.test", BACKEND_home: "home.films.test" }),
-      "BACKEND_home must not have the name, in any case, or the address of another backend: home…",
-    ],
-    "an example's path": [
-      vars({ STATUS_PATH: " /lb-status-8f3a" }),
-      "STATUS_PATH still has its example value, which everybody can read",
-    ],
-    "an unknown name": [vars({ ANYTHING: "at all" }), "ANYTHING is no variable of this Worker"],
+    "a number out of bounds": [{ MAX_RETRIES: 33 }, 'MAX_RETRIES must be a whole number from 0 to 10, found "33"'],
+    "an unknown boolean": [{ STICKY_SESSIONS: "yes" }, 'STICKY_SESSIONS must be true or false, found "yes"'],
+    "an unknown option": [{ BACKEND_X: "x.films.test wieght=2" }, "BACKEND_X must be host…"],
+    "a backend twice": [{ BACKEND_X: "cf.films.test" }, "BACKEND_X must not have the name, in any case, or the a…"],
+    "no backend": [{ BACKEND_CF: "", BACKEND_DUCK: "" }, "BACKEND_<NAME> is required…"],
+    "only backups": [{ BACKEND_CF: "" }, "BACKEND_<NAME> is required: at least one backend that is no backup"],
+    "no public domain": [{ PRIMARY_DOMAIN: undefined }, "PRIMARY_DOMAIN is missing"],
+    "a header in place of an address": [{ BACKEND_X: "X-Token: a" }, `BACKEND_X ${likeHeader}`],
+    "a header behind an address": [{ BACKEND_X: "x.films.test X-Token: a" }, `BACKEND_X ${likeHeader}`],
+    "a scheme with a gap behind it": [{ BACKEND_X: "https: //x.films.test" }, "BACKEND_X must be host…"],
+    "an example": [{ BACKEND_X: "aiostreams.example.com" }, example("aiostreams.example.com")],
+    "an example with options": [{ BACKEND_X: "x.example.com weight=2 backup" }, example("x.example.com")],
+    "an example's URL": [{ BACKEND_X: "https://x.example.com:8443/" }, example("x.example.com:8443")],
+    "one name in two cases": [{ BACKEND_cf: "x.films.test" }, "BACKEND_cf must not have the name, in any case, or…"],
+    "an example's path": [{ STATUS_PATH: " /lb-status-8f3a" }, "STATUS_PATH still has its example value, which…"],
+    "an unknown name": [{ ANYTHING: "at all" }, "ANYTHING is no variable of this Worker"],
     "a weight out of bounds, of a backend whose name resembles another variable's": [
-      vars({ BACKEND_TIMEOUTS: "slow.films.test weight=0" }),
+      { BACKEND_TIMEOUTS: "slow.films.test weight=0" },
       "BACKEND_TIMEOUTS must be host…",
     ],
-    "but not a backend whose name resembles another variable's": [vars({ BACKEND_TIMEOUTS: "slow.films.test" })],
+    "but not a backend whose name resembles another variable's": [{ BACKEND_TIMEOUTS: "slow.films.test" }],
     "all at once": [
-      vars({ MAX_RETRIES: -1, PROBE_AFTER: "soon", BACKEND_X: "x.example.com", OTHER: 1 }),
+      { MAX_RETRIES: -1, PROBE_AFTER: "soon", BACKEND_X: "x.example.com", OTHER: 1 },
       "MAX_RETRIES …",
       "PROBE_AFTER …",
       "OTHER …",
@@ -97,6 +91,7 @@ describe("the variables are refused where they cannot work", () => {
       BACKEND_DUCK: "me:hunter2@duck.example.com",
       BACKEND_X: "http://hunter2@192.168.1.4/hunter2",
       BACKEND_Y: "y.films.test X-Token: hunter2",
+      SERVED_BY_HEADER: "X-Served-By X-Token: hunter2",
       STATUS_PATH: "lb-status-secret",
     };
     const { complaints } = withVars(values);
