@@ -34,7 +34,7 @@ export function redacted(variable: string, found: unknown): string | undefined {
   if (found === undefined) return undefined;
   const given = textOf(found) ?? "object";
   // `Name: value` may be a header that was meant for another variable.
-  if (/^(STATUS_PATH$|HEADERS_)/.test(variable) || /^\S+:\s/m.test(given)) return NOT_SHOWN;
+  if (/^(STATUS_PATH$|HEADERS_)/.test(variable) || /\S:\s/.test(given)) return NOT_SHOWN;
   const text = given.replace(/.*@/s, "…@");
   // The slashes of `scheme://` begin no path.
   return text.replace(/(?<!^\w+:(?=\/\/)\/?)[/\\?#]\S+/g, "/…");

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import {
   always,
+  type Behaviour,
   changing,
   frozen,
   type Isolate,

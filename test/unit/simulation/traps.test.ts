@@ -4,6 +4,7 @@ import {
   type Behaviour,
   changing,
   frozen,
+  type Reply,
   refuses,
   type Simulation,
   simulate,
