@@ -19,17 +19,14 @@ export type CacheMode =
 
 /** One operation, as it arrived. */
 export interface CacheOperation {
-  readonly kind: "reading" | "write";
   /** All of it, with the public domain. */
   readonly url: string;
   /** What was to be stored; empty for a reading. */
   readonly text: string;
-  readonly atMs: number;
 }
 
 interface Entry {
-  readonly head: readonly string[];
-  readonly body: Buffer;
+  readonly text: string;
   readonly expiresMs: number;
 }
 
@@ -69,20 +66,6 @@ export class CacheService {
     return `127.0.0.1:${this.#port}`;
   }
 
-  get readings(): CacheOperation[] {
-    return this.operations.filter(({ kind }) => kind === "reading");
-  }
-
-  get writes(): CacheOperation[] {
-    return this.operations.filter(({ kind }) => kind === "write");
-  }
-
-  /** The texts that it holds, by URL. */
-  get entries(): Map<string, string> {
-    const living = [...this.#entries].filter(([, { expiresMs }]) => Date.now() < expiresMs);
-    return new Map(living.map(([key, { body }]) => [key.slice(key.indexOf(" ") + 1), body.toString()]));
-  }
-
   /** From now on it refuses connections; those that are open are reset. */
   async stop(): Promise<void> {
     if (!this.#server.listening) return;
@@ -95,13 +78,9 @@ export class CacheService {
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { method = "", headers, socket } = request;
     const url = new URL(request.url ?? "", `https://${headers.host}`).href;
-    const stored = Buffer.concat(await request.toArray());
-    const { head, body } = parseResponse(stored);
-    const isReading = method === "GET";
-    if (isReading || method === "PUT") {
-      const kind = isReading ? "reading" : "write";
-      this.operations.push({ kind, url, text: body.toString(), atMs: Date.now() });
-    }
+    // A serialized response: the lines of its headers, then its body, which holds no empty line.
+    const [head = "", text = ""] = String(Buffer.concat(await request.toArray())).split("\r\n\r\n");
+    this.operations.push({ url, text });
     const { mode } = this;
     if (mode.kind === "hang") return;
     if (mode.kind === "reset") return void socket.resetAndDestroy();
@@ -109,46 +88,23 @@ export class CacheService {
 
     // Caches by other names are kept apart, as at Cloudflare.
     const key = `${headers["cf-cache-namespace"] ?? ""} ${url}`;
-    if (isReading) return this.#read(key, response);
-    if (method === "PUT") {
-      this.#entries.set(key, { head, body, expiresMs: Date.now() + maxAgeMs(head) });
-      return void response.writeHead(204).end();
-    }
-    const isPurged = method === "PURGE" && this.#entries.delete(key);
-    response.writeHead(isPurged ? 200 : 404).end();
+    if (method === "GET") return this.#read(key, response);
+    // The Worker deletes nothing, so this is a PUT. Without `max-age` Cloudflare keeps nothing.
+    const [, maxAge = 0] = /^cache-control:.*max-age=(\d+)/im.exec(head) ?? [];
+    this.#entries.set(key, { text, expiresMs: Date.now() + Number(maxAge) * 1_000 });
+    response.writeHead(204).end();
   }
 
   #read(key: string, response: ServerResponse): void {
     const { mode } = this;
     const hit = { "CF-Cache-Status": "HIT", "Content-Type": "application/json" };
-    if (mode.kind === "contents") {
-      // What was stored had a known length, or it would not have been taken.
-      return void response.writeHead(200, { ...hit, "Content-Length": Buffer.byteLength(mode.text) }).end(mode.text);
-    }
     if (mode.kind === "stall") return void response.writeHead(200, { ...hit, "Content-Length": 1_000 }).write("{");
     const entry = this.#entries.get(key);
-    if (!entry || Date.now() >= entry.expiresMs) {
-      // RFC 9111, section 5.2.1.7: the answer to `only-if-cached` where nothing is stored.
-      return void response.writeHead(504, { "CF-Cache-Status": "MISS" }).end();
-    }
-    response.writeHead(200, [...entry.head, "CF-Cache-Status", "HIT"]).end(entry.body);
+    const stored = entry && Date.now() < entry.expiresMs ? entry.text : undefined;
+    const text = mode.kind === "contents" ? mode.text : stored;
+    // RFC 9111, section 5.2.1.7: the answer to `only-if-cached` where nothing is stored.
+    if (text === undefined) return void response.writeHead(504, { "CF-Cache-Status": "MISS" }).end();
+    // What was stored had a known length, or it would not have been taken.
+    response.writeHead(200, { ...hit, "Content-Length": Buffer.byteLength(text) }).end(text);
   }
-}
-
-/** A serialized response: its headers, names and values in turn, and its body. */
-function parseResponse(bytes: Buffer): Pick<Entry, "head" | "body"> {
-  const end = bytes.indexOf("\r\n\r\n");
-  const [, ...lines] = bytes.toString("latin1", 0, Math.max(end, 0)).split("\r\n");
-  const head = lines.flatMap((line) => {
-    const [, name = "", value = ""] = /^([^:]+):\s*(.*)$/.exec(line) ?? [];
-    // Its chunks are those of the stored response, which has none.
-    return /^(connection|transfer-encoding)$/i.test(name) ? [] : [name, value];
-  });
-  return { head, body: bytes.subarray(end === -1 ? bytes.length : end + 4) };
-}
-
-/** Without `max-age` Cloudflare keeps nothing. */
-function maxAgeMs(head: readonly string[]): number {
-  const cacheControl = head.findIndex((text, i) => i % 2 === 0 && text.toLowerCase() === "cache-control");
-  return Number(/max-age=(\d+)/.exec(head[cacheControl + 1] ?? "")?.[1] ?? 0) * 1_000;
 }

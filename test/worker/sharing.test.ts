@@ -61,7 +61,7 @@ it("a cache that is absent, broken or full of nonsense is noticed by no request,
         expect([status, session, JSON.parse(text).id]).toEqual([200, undefined, id]);
       }
     }
-    for (const { readings } of caches.slice(0, -1)) expect(readings.length).toBeGreaterThan(0);
+    for (const { operations } of caches.slice(0, -1)) expect(operations.length).toBeGreaterThan(0);
     await lb.cf.kill();
     for (const isolate of isolates) expect(await lb.servedBy(boundTo("cf"), isolate)).not.toBe("cf");
     for (const isolate of isolates) await expect.poll(() => lb.changes("cf", isolate)).toEqual(["ejected"]);
