@@ -1,10 +1,11 @@
 /** `npm run bench`: what the Worker costs beside the least that any such Worker has to do. */
 import { cpus } from "node:os";
 import { oneOf, parseFlags, runProgram, wholeNumber } from "../support/arguments.ts";
-import { readCompatibility } from "../support/build.ts";
+import { buildWorker } from "../support/build.ts";
+import { temporaryDirectory } from "../support/processes.ts";
 import type { Worker } from "../support/worker.ts";
 import type { Workerd } from "../support/workerd.ts";
-import { build, buildRevision, ROOT } from "./builds.ts";
+import { buildRevision } from "./builds.ts";
 import { besideBefore, CASES, type Case, exchange, headersOf, MESSAGE } from "./cases.ts";
 import { openHttp, openWebSockets } from "./load.ts";
 import { type Measured, type Round, render } from "./report.ts";
@@ -36,8 +37,8 @@ async function main(): Promise<boolean> {
   const seconds = wholeNumber("--ms", flags.ms, 100, 600_000) / 1_000;
   // Progress goes to stderr, so that stdout can be piped.
   console.error("Building the Worker ...");
-  const built = await build(ROOT);
-  const compatibility = await readCompatibility();
+  const built = await buildWorker(temporaryDirectory());
+  const { compatibility } = built;
   const before = flags.before === undefined ? undefined : (await buildRevision(flags.before)).path;
   const asked = CASES.filter(({ name }) => named.includes(name));
   const cases = before === undefined ? asked : asked.map(besideBefore);

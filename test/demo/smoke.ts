@@ -1,4 +1,4 @@
-import { groupOrSelf, livingProcesses } from "../support/processes.ts";
+import { livingProcesses } from "../support/processes.ts";
 import { until } from "../support/waiting.ts";
 import { MANIFEST_PATH, SERVED_BY } from "./backend.ts";
 import { Stack } from "./stack.ts";
@@ -35,7 +35,7 @@ export async function smoke(port: number, say: (text: string) => void): Promise<
 export async function untilGone(pids: readonly number[]): Promise<void> {
   let left: unknown[] = [];
   const areGone = async () => {
-    left = groupOrSelf(await livingProcesses(), pids);
+    left = (await livingProcesses()).filter(({ pid, group }) => pids.includes(pid) || pids.includes(group));
     return left.length === 0;
   };
   await until("all processes have ended", areGone, PATIENCE_MS).catch((error) => {

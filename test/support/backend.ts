@@ -53,8 +53,6 @@ const HEALTHY = '{"success":true,"detail":"OK"}';
 export interface Seen {
   readonly method: string;
   readonly url: string;
-  /** Names and values in turn, as they stood on the wire. */
-  readonly rawHeaders: readonly string[];
   readonly headers: IncomingMessage["headers"];
   readonly body: Buffer;
 }
@@ -191,8 +189,8 @@ export class Backend {
     } catch {
       return; // The sender went away halfway.
     }
-    const { method = "", url = "", headers, rawHeaders } = request;
-    if (!isCheck) this.seen.push({ method, url, rawHeaders, headers, body });
+    const { method = "", url = "", headers } = request;
+    if (!isCheck) this.seen.push({ method, url, headers, body });
     await this.#arrive(url, behaviour);
     await this.#answer(behaviour(), request, response, async () => {
       if (isCheck) return void response.writeHead(200, { "Content-Type": "application/json" }).end(HEALTHY);
@@ -204,9 +202,9 @@ export class Backend {
   }
 
   async #onUpgrade(request: IncomingMessage, socket: Socket, head: Buffer): Promise<void> {
-    const { method = "", url = "", headers, rawHeaders } = request;
+    const { method = "", url = "", headers } = request;
     socket.on("error", () => {});
-    this.seen.push({ method, url, rawHeaders, headers, body: head });
+    this.seen.push({ method, url, headers, body: head });
     await this.#arrive(url, () => this.mode);
     // One that hangs never answers, but it sees when the other side is gone.
     if (this.mode.kind === "hang") return void socket.resume().on("end", () => socket.end());

@@ -1,13 +1,11 @@
-import { execFile } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import type { TestProject } from "vitest/node";
-import { COMPILE_CACHE } from "./processes.ts";
+import { run } from "./processes.ts";
 import type { Compatibility } from "./workerd.ts";
 
-const ROOT = join(import.meta.dirname, "../..");
+export const ROOT = join(import.meta.dirname, "../..");
 
 /** A module that can be run, and the runtime that it wants. */
 export interface Script {
@@ -22,21 +20,18 @@ declare module "vitest" {
   }
 }
 
-/** Builds the Worker with Wrangler, exactly as a deployment does. */
-export async function buildWorker(outdir: string): Promise<Script> {
+/** Builds the Worker in `directory` with Wrangler, exactly as a deployment does; a plan limits the size of the upload. */
+export async function buildWorker(outdir: string, directory = ROOT): Promise<Script & { readonly gzipKiB: number }> {
   const wrangler = join(ROOT, "node_modules/.bin/wrangler");
-  const building = promisify(execFile)(wrangler, ["deploy", "--dry-run", "--outdir", outdir], {
-    cwd: ROOT,
-    env: { ...process.env, ...COMPILE_CACHE },
-  });
-  const [compatibility] = await Promise.all([readCompatibility(), building]);
-  return { path: join(outdir, "index.js"), compatibility };
+  const building = run(directory, wrangler, "deploy", "--dry-run", "--outdir", outdir);
+  const [compatibility, output] = await Promise.all([readCompatibility(directory), building]);
+  return { path: join(outdir, "index.js"), compatibility, gzipKiB: Number(/gzip: ([\d.]+) KiB/.exec(output)?.[1]) };
 }
 
-/** What wrangler.toml says. To be called once in a run: it takes a second, to load Wrangler. */
-export async function readCompatibility(): Promise<Compatibility> {
+/** What wrangler.toml says. To load Wrangler takes a second. */
+async function readCompatibility(directory: string): Promise<Compatibility> {
   const { unstable_readConfig } = await import("wrangler");
-  const { compatibility_date, compatibility_flags } = unstable_readConfig({ config: join(ROOT, "wrangler.toml") });
+  const { compatibility_date, compatibility_flags } = unstable_readConfig({ config: join(directory, "wrangler.toml") });
   if (compatibility_date === undefined) throw new Error("wrangler.toml has no compatibility date");
   return { compatibilityDate: compatibility_date, compatibilityFlags: compatibility_flags };
 }

@@ -138,7 +138,8 @@ export class LoadBalancer<B extends AnyBackend = Backend> implements AsyncDispos
 
   /** What the log says of a backend's health so far: `ejected` and `recovered` in turn. */
   changes(id: string, worker: Worker = this.worker): string[] {
-    return changesIn(worker.log, id).map(({ event }) => event);
+    const isChange = ({ event, backend }: LogLine) => backend === id && /^(ejected|recovered)$/.test(event);
+    return worker.log.filter(isChange).map(({ event }) => event);
   }
 
   /** Ends all of it. Rejects when an isolate has thrown what nothing caught. */
@@ -167,9 +168,4 @@ export function boundTo<More extends Options>(id: string, options?: More) {
 /** So many client addresses, in the networks for documentation (RFC 5737). */
 export function addresses(count: number): string[] {
   return Array.from({ length: count }, (_, i) => `203.0.${113 - (i >> 8)}.${i & 255}`);
-}
-
-/** The lines that say that a backend was ejected, or that it recovered. */
-export function changesIn(log: readonly LogLine[], id: string): LogLine[] {
-  return log.filter(({ event, backend }) => backend === id && /^(ejected|recovered|back)$/.test(event));
 }

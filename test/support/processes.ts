@@ -93,7 +93,8 @@ export function temporaryDirectory(): string {
 /** Runs a command to its end, or to that of the program; resolves to what it wrote. */
 export async function run(cwd: string, command: string, ...args: string[]): Promise<string> {
   throwIfEnding();
-  const running = promisify(execFile)(command, args, { cwd, env: { ...process.env, NO_COLOR: "1" } });
+  const env = { ...process.env, ...COMPILE_CACHE, NO_COLOR: "1" };
+  const running = promisify(execFile)(command, args, { cwd, env });
   endings.push(() => end(running.child, "SIGTERM"));
   return (await running).stdout;
 }
@@ -149,11 +150,6 @@ export async function livingProcesses(): Promise<Process[]> {
     if (pid === undefined || state.startsWith("Z")) return [];
     return [{ pid: Number(pid), parent: Number(parent), group: Number(group), args }];
   });
-}
-
-/** Those of the processes that have one of these ids, or belong to the group of one of them. */
-export function groupOrSelf(processes: readonly Process[], pids: readonly number[]): Process[] {
-  return processes.filter(({ pid, group }) => pids.includes(pid) || pids.includes(group));
 }
 
 /** A process and all that it started, directly or not. */

@@ -1,7 +1,7 @@
 import { once } from "node:events";
-import { request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders } from "node:http";
+import type { IncomingMessage, OutgoingHttpHeaders } from "node:http";
 import { connect, type Socket } from "node:net";
-import { headersOf, type Options, PRIMARY_DOMAIN, type Worker } from "./worker.ts";
+import { type Options, PRIMARY_DOMAIN, type Worker } from "./worker.ts";
 import { SCHEME_HEADER } from "./workerd.ts";
 
 /** The status line and headers of a request as text, for what an HTTP client would not send, or would not send half. */
@@ -22,9 +22,7 @@ export async function rawConnection(worker: Worker, text: string | Buffer): Prom
 /** Sends a request exactly as it is written and resolves to all that comes back. */
 export async function rawFetch(worker: Worker, method: string, path: string, headers: OutgoingHttpHeaders = {}) {
   const socket = await rawConnection(worker, head(method, path, { ...headers, Connection: "close" }));
-  const chunks: Buffer[] = [];
-  for await (const chunk of socket) chunks.push(chunk);
-  const text = Buffer.concat(chunks).toString("latin1");
+  const text = Buffer.concat(await socket.toArray()).toString("latin1");
   const end = text.indexOf("\r\n\r\n");
   return { status: Number(text.split(" ")[1]), body: text.slice(end + 4) };
 }
@@ -39,22 +37,5 @@ export const UPGRADE = {
 
 /** Asks for a WebSocket and resolves at the answer's headers, whatever its status. */
 export function handshake(worker: Worker, path: string, options: Options = {}): Promise<IncomingMessage> {
-  const request = httpRequest({
-    host: "127.0.0.1",
-    port: worker.port,
-    path,
-    agent: false,
-    headers: headersOf({ ...options, headers: { ...UPGRADE, ...options.headers } }),
-    ...(options.signal && { signal: options.signal }),
-  });
-  return new Promise((resolve, reject) => {
-    request.on("error", reject);
-    request.on("response", resolve);
-    request.on("upgrade", (response, socket) => {
-      socket.on("error", () => {});
-      socket.destroy();
-      resolve(response);
-    });
-    request.end();
-  });
+  return worker.open(path, { ...options, headers: { ...UPGRADE, ...options.headers } });
 }

@@ -1,11 +1,5 @@
 /** The middle and the ends of some values. */
-export interface Spread {
-  readonly median: number;
-  readonly min: number;
-  readonly max: number;
-}
-
-export function spread(values: readonly number[]): Spread {
+export function spread(values: readonly number[]): { median: number; min: number; max: number } {
   return { median: percentile(values, 50), min: Math.min(...values), max: Math.max(...values) };
 }
 

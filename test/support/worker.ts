@@ -7,6 +7,7 @@ import {
   type OutgoingHttpHeaders,
 } from "node:http";
 import { basename } from "node:path";
+import { Readable } from "node:stream";
 import { WebSocket } from "ws";
 import type { Script } from "./build.ts";
 import { SCHEME_HEADER, type Vars, Workerd } from "./workerd.ts";
@@ -102,7 +103,7 @@ export class Worker {
     return this.output.split("\n").flatMap((line) => (line.startsWith("{") ? [JSON.parse(line) as LogLine] : []));
   }
 
-  /** Sends a request and resolves at its headers; the body is still to be read. */
+  /** Sends a request and resolves at its headers; the body is still to be read. A WebSocket that it opens is closed at once. */
   async open(path: string, options: Options = {}): Promise<IncomingMessage> {
     const { body } = options;
     const isWhole = typeof body === "string" || Buffer.isBuffer(body);
@@ -116,24 +117,17 @@ export class Worker {
       agent: false,
       ...(options.signal && { signal: options.signal }),
     });
-    const response = once(request, "response") as Promise<[IncomingMessage]>;
-    response.catch(() => {});
     request.on("error", () => {}); // One that comes once the answer has begun, such as a body that is not read.
-    if (body === undefined || isWhole) {
-      request.end(body);
-    } else {
-      for await (const chunk of body) if (!request.write(chunk)) await Promise.race([once(request, "drain"), response]);
-      request.end();
-    }
-    return (await response)[0];
+    request.on("upgrade", (_, socket) => socket.destroy());
+    if (body === undefined || isWhole) request.end(body);
+    else Readable.from(body).pipe(request);
+    return (await Promise.race([once(request, "response"), once(request, "upgrade")]))[0];
   }
 
   /** Sends a request and reads the whole answer. Rejects when the answer is cut off. */
   async fetch(path: string, options: Options = {}): Promise<Answer> {
     const response = await this.open(path, options);
-    const chunks: Buffer[] = [];
-    for await (const chunk of response) chunks.push(chunk);
-    const body = Buffer.concat(chunks);
+    const body = Buffer.concat(await response.toArray());
     const cookies = response.headers["set-cookie"] ?? [];
     const session = cookies.map((cookie) => /^aiostreams_backend=([^;]*)/.exec(cookie)?.[1]).find(Boolean);
     return {
@@ -161,7 +155,7 @@ export class Worker {
 }
 
 /** The headers of a request, and those by which it says to workerd what Cloudflare would know. */
-export function headersOf(options: Options): OutgoingHttpHeaders {
+function headersOf(options: Options): OutgoingHttpHeaders {
   return {
     Host: options.host ?? PRIMARY_DOMAIN,
     [SCHEME_HEADER]: options.scheme ?? "https",
