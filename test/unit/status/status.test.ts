@@ -110,6 +110,12 @@ describe("the answer", () => {
   });
 });
 
+it.each(["", "?format=json", "?backend=cf", "?backend=x"])("no answer names a host: %j", async (query) => {
+  answers.cf = 503;
+  const response = await ask(query);
+  expect(JSON.stringify([...response.headers, await response.text()])).not.toContain("example");
+});
+
 describe("one backend's answer, for a monitor,", () => {
   it("is 200 while it is up, or a backup on standby, else 503", async () => {
     configure(BACKUP);
