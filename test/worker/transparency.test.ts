@@ -9,18 +9,10 @@ import { PLATFORM } from "../support/platform.ts";
 import { rawFetch } from "../support/raw-http.ts";
 import { type Options, PRIMARY_DOMAIN } from "../support/worker.ts";
 
-const KEY = "CF-Access-Client-Id";
-/** A backend behind Cloudflare Access; the line break stands there as `wrangler secret put` takes it from a person. */
-const lb = sharedLoadBalancer({ HEADERS_CF: `${KEY}: the backend's own\\nX-Second: 2`, ...PATIENT });
+const lb = sharedLoadBalancer(PATIENT);
 
 function everyBackend(handler: Handler): void {
   for (const backend of lb.backends) backend.handler = handler;
-}
-
-/** The headers with which `cf` was asked for this. */
-async function headersAtCf(path: string, options: Options = {}) {
-  await lb.worker.fetch(path, boundTo("cf", options));
-  return lb.cf.seen.at(-1)?.headers ?? {};
 }
 
 /** An answer that gets a session cookie is copied, and one that needs none is handed on: both have to come out the same. */
@@ -46,21 +38,6 @@ describe.each([
     response.destroy();
   });
 
-  it("a 206 with its range", async () => {
-    const film = noise(5_000);
-    everyBackend((_request, response) => {
-      const headers = { "Content-Range": "bytes 1000-1999/5000", "Content-Length": 1000, "Accept-Ranges": "bytes" };
-      response.writeHead(206, headers).end(film.subarray(1000, 2000));
-    });
-    const { status, headers, body } = await get("/film.mkv", { headers: { Range: "bytes=1000-1999" } });
-    expect([status, headers["content-range"], headers["content-length"]]).toEqual([
-      206,
-      "bytes 1000-1999/5000",
-      "1000",
-    ]);
-    expect(sha256(body)).toBe(sha256(film.subarray(1000, 2000)));
-  });
-
   it("a 304 with its validators", async () => {
     everyBackend((_request, response) => void response.writeHead(304, { ETag: '"v1"' }).end());
     const { status, headers, text } = await get("/logo.svg", { headers: { "If-None-Match": '"v1"' } });
@@ -83,10 +60,12 @@ describe.each([
     expect(sha256(body)).toBe(sha256(bytes));
   });
 
-  it("every header and none besides, and the application's cookies in their order", async () => {
+  it("a 206 with every header and none besides, and the application's cookies in their order", async () => {
     const headers = {
+      "Accept-Ranges": "bytes",
       "Access-Control-Allow-Origin": "https://web.example.net",
       "Cache-Control": "public, max-age=5",
+      "Content-Range": "bytes 1000-1001/5000",
       "Content-Security-Policy": "default-src 'self'",
       "Content-Type": "video/x-matroska",
       Link: "</a>; rel=preload, </b>; rel=preload",
@@ -97,9 +76,10 @@ describe.each([
     const cookies = ["a=1; Path=/; Expires=Wed, 21 Oct 2026 07:28:00 GMT", "b=2; HttpOnly", "a=3; Path=/x"];
     everyBackend((_request, response) => {
       response.sendDate = false;
-      response.writeHead(200, { ...headers, "Set-Cookie": cookies }).end("ok");
+      response.writeHead(206, { ...headers, "Set-Cookie": cookies }).end("ok");
     });
-    const answer = await get("/");
+    const answer = await get("/film.mkv", { headers: { Range: "bytes=1000-1001" } });
+    expect([answer.status, answer.text]).toEqual([206, "ok"]);
     const { "set-cookie": set, "transfer-encoding": _framing, connection: _connection, ...rest } = answer.headers;
     const expected = Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]);
     expect(rest).toEqual(Object.fromEntries(expected));
@@ -131,15 +111,6 @@ it("a status from 600 on is relayed as it came, without a cookie, where every ba
   }
   const { status, headers, text } = await lb.worker.fetch("/live", {});
   expect([status, headers["x-kind"], headers["set-cookie"], text]).toEqual([665, "own", undefined, "of a panel"]);
-});
-
-it("a redirect is not followed, and one to the backend's own host leads to the public domain", async () => {
-  lb.cf.handler = (_, response) =>
-    void response.writeHead(302, { Location: `${lb.cf.url}/a%2Fb//c?x=1#top` }).end("on");
-  const { headers, ...answer } = await lb.worker.fetch("/here", boundTo("cf"));
-  expect(answer).toMatchObject({ status: 302, text: "on" });
-  expect(headers.location).toBe(`https://${PRIMARY_DOMAIN}/a%2Fb//c?x=1#top`);
-  expect(lb.cf.seen.map(({ url }) => url)).toEqual(["/here"]);
 });
 
 describe("a request reaches the backend", () => {
@@ -181,34 +152,15 @@ describe("a request reaches the backend", () => {
     },
   );
 
-  it("under its own name, and says who and where the client is, whatever the client wrote there", async () => {
-    const written = {
-      Forwarded: "for=203.0.113.66;host=evil.example.net;proto=http",
-      "X-Forwarded-For": "203.0.113.66, 10.0.0.1",
-      "X-Real-IP": "203.0.113.66",
-      "X-Forwarded-Host": "evil.example.net",
-      "X-Forwarded-Proto": "http",
-    };
-    const headers = await headersAtCf("/", { ip: "192.0.2.44", headers: written });
-    expect(headers).toMatchObject({
+  it("under its own name, and says who the client is, whatever the client wrote there", async () => {
+    const headers = { "X-Forwarded-For": "203.0.113.66", "X-Forwarded-Host": "evil.example.net" };
+    await lb.worker.fetch("/", boundTo("cf", { ip: "192.0.2.44", headers }));
+    const told = {
       host: `127.0.0.1:${lb.cf.port}`,
       "x-forwarded-for": "192.0.2.44",
-      "x-real-ip": "192.0.2.44",
       "x-forwarded-host": PRIMARY_DOMAIN,
-      "x-forwarded-proto": "https",
-    });
-    expect(headers.forwarded).toBeUndefined();
-  });
-
-  it("with the headers of HEADERS_<NAME> over the client's own, and no other backend gets them", async () => {
-    const headers = { [KEY]: "the client's own" };
-    expect(await headersAtCf("/", { headers })).toMatchObject({
-      "cf-access-client-id": "the backend's own",
-      "x-second": "2",
-    });
-    await lb.worker.fetch("/", boundTo("duck", { headers }));
-    expect(lb.duck.seen[0]?.headers).toMatchObject({ "cf-access-client-id": "the client's own" });
-    expect(lb.duck.seen[0]?.headers["x-second"]).toBeUndefined();
+    };
+    expect(lb.cf.seen[0]?.headers).toMatchObject(told);
   });
 
   it("by a retry as by the first attempt", async () => {
@@ -221,16 +173,8 @@ describe("a request reaches the backend", () => {
   });
 });
 
-it("Cloudflare's cache is told to stay away from a path with an extension, so that it may be answered 304", async () => {
-  // `Pragma` is what the runtime tells a backend of `cache: "no-store"`.
-  const told = { pragma: "no-cache", "cache-control": "max-age=0" };
-  expect(await headersAtCf("/film.mkv")).toMatchObject(told);
-  expect(await headersAtCf("/a.js", { headers: { "If-None-Match": '"v1"' } })).toMatchObject(told);
-  expect((await headersAtCf("/manifest.json"))["cache-control"]).toBeUndefined();
-});
-
 it.each(["HEAD", "GET"])(
-  "past that cache a %s of a film arrives as it was sent, and no redirect is kept",
+  "past Cloudflare's cache a %s of a film arrives as it was sent, and no redirect is kept",
   async (method) => {
     const worker = await lb.isolate({}, PLATFORM);
     for (const where of ["/first", "/second"]) {
