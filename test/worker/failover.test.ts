@@ -136,17 +136,3 @@ describe("once more", () => {
     expect(asked.toSorted()).toEqual(IDS.flatMap((id) => Array(times).fill(id)));
   });
 });
-
-it("a doubtful answer is relayed as it came once its backend is vouched for", async () => {
-  lb.cf.mode = { kind: "status", status: 404, health: { kind: "well" } };
-  expect(await lb.worker.fetch("/", boundTo("cf"))).toMatchObject({ status: 404, text: "cf says 404" });
-});
-
-it("last resort finds the one backend that works again for every request, when all were found down", async () => {
-  await Promise.all(lb.backends.map((backend) => backend.kill()));
-  for (const id of IDS) expect((await lb.worker.fetch("/", boundTo(id))).status).toBe(502);
-  await expect.poll(() => IDS.map((id) => lb.changes(id).at(-1))).toEqual(IDS.map(() => "ejected"));
-  await lb.koyeb.start();
-  const served = await Promise.all(Array.from({ length: 20 }, (_, i) => lb.servedBy({ ip: `192.0.2.${i}` })));
-  expect(served).toEqual(Array(20).fill("koyeb"));
-});

@@ -39,21 +39,6 @@ describe.concurrent("a silent attempt", () => {
     expect(await body).toBe("cf begins and ends");
     expect(lb.cf.seen).toHaveLength(1);
   });
-
-  it("at a backend that a check has found down gives its connection to one that is up", async ({ expect }) => {
-    await using lb = await startLoadBalancer({ ...SOON, MAX_RETRIES: 10 }, { ids: ["b1", "b2", "b3", "b4", "b5"] });
-    const order: string[] = [];
-    for (const backend of lb.backends) {
-      backend.mode = { kind: "frozen" };
-      backend.onRequest = (_, response) => {
-        if (order.push(backend.id) === 5) response.end(JSON.stringify({ id: backend.id }));
-      };
-    }
-    expect(await lb.servedBy(boundTo("b1"))).toBe(order[4]);
-    // The first attempt has no signal: it keeps its connection until its headers come.
-    const connected = () => lb.backends.filter(({ connections }) => connections.size > 0);
-    await expect.poll(() => connected().length).toBeLessThanOrEqual(2);
-  });
 });
 
 describe.concurrent("BACKEND_TIMEOUT", () => {
