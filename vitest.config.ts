@@ -68,7 +68,7 @@ export default defineConfig({
           include: ["test/browser/**/*.test.ts"],
           sequence: { groupOrder: 2 },
           maxWorkers: WAITING,
-          globalSetup: ["test/support/build.ts", "test/support/browser.ts"],
+          globalSetup: ["test/support/build.ts"],
           ...PATIENT,
         },
       },

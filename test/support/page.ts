@@ -1,13 +1,37 @@
+import { existsSync } from "node:fs";
+import { delimiter, join } from "node:path";
 import axe from "axe-core";
 import { type Browser, chromium, type Page } from "playwright-core";
-import { afterAll, afterEach, beforeAll, beforeEach, expect, inject } from "vitest";
-import { CHROMIUM_FLAGS, NO_CHROMIUM } from "./browser.ts";
+import { afterAll, afterEach, beforeAll, beforeEach, expect } from "vitest";
 
 export const PHONE = { width: 375, height: 800 };
 export const DESKTOP = { width: 1200, height: 900 };
 
 /** A busy machine may take long over a page. */
 const PATIENCE_MS = 100_000;
+
+/** Why the browser tests are not run, where they are not. */
+const NO_CHROMIUM = "no Chromium was found: install it (apt-get install chromium), or name one in CHROMIUM_PATH";
+
+/** Nothing of the browser's own may reach the network. */
+const CHROMIUM_FLAGS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+const CHROMIUM_NAMES = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+
+/** The path of a Chromium on this machine, or `undefined`. Where `CHROMIUM_PATH` is set it is that one or none. */
+function findChromium({ CHROMIUM_PATH, PATH = "" } = process.env): string | undefined {
+  const directories = [...PATH.split(delimiter), "/usr/bin"];
+  const candidates = directories.flatMap((directory) => CHROMIUM_NAMES.map((name) => join(directory, name)));
+  return (CHROMIUM_PATH === undefined ? candidates : [CHROMIUM_PATH]).find((path) => existsSync(path));
+}
 
 export interface Visit {
   page: Page;
@@ -24,7 +48,7 @@ export function visit(headers: Record<string, string> = {}): Visit {
   let complaints: string[] = [];
 
   beforeAll(async () => {
-    const executablePath = inject("chromium");
+    const executablePath = findChromium();
     if (executablePath) browser = await chromium.launch({ executablePath, args: CHROMIUM_FLAGS, timeout: PATIENCE_MS });
   });
 
