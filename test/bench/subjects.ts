@@ -11,16 +11,9 @@ const WORKERS = join(import.meta.dirname, "workers");
 /** All backends: one Worker under workerd too, on as many ports as there are backends. */
 export function startBackends(count: number, compatibility: Compatibility): Promise<Workerd> {
   const { compatibilityDate } = compatibility;
-  const service = {
-    name: "backend",
-    modules: { "backend.js": join(WORKERS, "backend.js") },
-    compatibility: { compatibilityDate, compatibilityFlags: [] },
-  };
-  const sockets = Object.fromEntries(Array.from({ length: count }, (_, index) => [backendId(index), service.name]));
-  return start(
-    () => Workerd.start({ services: [service], sockets }),
-    (backends) => backends.stop(),
-  );
+  const sockets = Array.from({ length: count }, (_, index) => backendId(index));
+  const modules = { "backend.js": join(WORKERS, "backend.js") };
+  return start(() => Workerd.start({ modules, compatibility: { compatibilityDate, compatibilityFlags: [] }, sockets }));
 }
 
 /** What all cases share. */
@@ -37,10 +30,7 @@ export function startSubject(subject: Subject, { paths, compatibility, backends 
   const path = program === "floor" ? join(WORKERS, "floor.js") : paths[program];
   const floorVars = { BACKEND: `http://127.0.0.1:${backends.port(backendId(0))}` };
   const vars = program === "floor" ? floorVars : balancerVars(subject, backends);
-  return start(
-    () => Worker.start({ path, compatibility }, vars),
-    (worker) => worker.stop(),
-  );
+  return start(() => Worker.start({ path, compatibility }, vars));
 }
 
 /** Nothing listens on port 1 (TCPMUX, RFC 1078), so a backend there is down. */

@@ -9,8 +9,6 @@ const CHECK_MS = 5_000;
 /** The Worker's log as it comes, with the moment of each line. */
 export class EventLog {
   readonly lines: (LogLine & { readonly atMs: number })[] = [];
-  /** What workerd itself had to say, which is never good. */
-  readonly noise: string[] = [];
   /** Ejections of backends that had no fault. */
   readonly groundless: string[] = [];
   readonly #backends: readonly ChaosBackend[];
@@ -35,8 +33,7 @@ export class EventLog {
   }
 
   #take(text: string): void {
-    if (text === "") return;
-    if (!text.startsWith("{")) return void this.noise.push(text);
+    if (!text.startsWith("{")) return;
     const line = JSON.parse(text) as LogLine;
     const { event, backend: id = "" } = line;
     const atMs = performance.now();

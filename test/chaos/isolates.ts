@@ -44,10 +44,7 @@ export async function isolates(options: Options, count: number): Promise<boolean
 /** Counts the checks that isolates make beside requests, of backends that are up. Returns what is wrong. */
 async function countChecks({ share, script }: Options, isolates: number): Promise<string[]> {
   const vars = { HEALTH_CHECK_INTERVAL: INTERVAL_MS, SHARE_HEALTH: share };
-  const lb = await start(
-    () => new LoadBalancer(script, vars, { isolates, hasCache: true }).start(),
-    (lb) => lb.stop(),
-  );
+  const lb = await start(() => new LoadBalancer(script, vars, { isolates, hasCache: true }).start());
   // All at the same time: where requests come in turn, the first isolate that is asked spares the others a check.
   const drive = async (ms: number) => {
     for (const untilMs = performance.now() + ms; performance.now() < untilMs; await sleep(STEP_MS)) {
@@ -68,10 +65,7 @@ async function countChecks({ share, script }: Options, isolates: number): Promis
 async function freeze({ seconds, seed, share, script }: Options, isolates: number): Promise<string[]> {
   const random = Random.forPart(seed, "isolates");
   const options = { isolates, hasCache: true, startBackend: (id: string) => BackendProcess.start(id) };
-  const lb = await start(
-    () => new LoadBalancer(script, { SHARE_HEALTH: share }, options).start(),
-    (lb) => lb.stop(),
-  );
+  const lb = await start(() => new LoadBalancer(script, { SHARE_HEALTH: share }, options).start());
   const ips = addresses(VISITORS);
   for (const worker of lb.isolates) {
     for (let i = 0; i < WARM_UP_REQUESTS; i++) await worker.fetch("/", { ip: random.pick(ips) });
@@ -113,7 +107,7 @@ async function freeze({ seconds, seed, share, script }: Options, isolates: numbe
   const waited = `${(totalMs / 1_000).toFixed(1)} s in all, ${(longestMs / 1_000).toFixed(1)} s the longest`;
   console.log(`waited     ${waited}, for more than a normal answer; ${long.length} over 1 s`);
   console.log(`late       ${late.length} waited over 1 s later than ${NEWS_MS / 1_000} s into the outage`);
-  const complaints = [...failures, ...noiseIn(lb.isolates.flatMap(({ output }) => output.split("\n")))];
+  const complaints = [...failures, ...noiseIn(lb.isolates)];
   // Without sharing each isolate finds out for itself: what that costs is shown for comparison.
   if (!share) return complaints;
   if (totalMs > WAITED_MAX_MS) complaints.push(`more than ${WAITED_MAX_MS / 1_000} s waited in all`);

@@ -164,10 +164,7 @@ class Family {
   }
 
   static async start(outage: Outage, { script }: Options, name: string, keepsCookies: boolean): Promise<Family> {
-    const lb = await start(
-      () => new LoadBalancer(script, VARS, { hasCache: true }).start(),
-      (lb) => lb.stop(),
-    );
+    const lb = await start(() => new LoadBalancer(script, VARS, { hasCache: true }).start());
     const homes = [...(await lb.homes(addresses(30)))].map(([ip, home]): Viewer => ({ ip, home }));
     const viewers = lb.backends.map(({ id }) => homes.find(({ home }) => home === id) as Viewer);
     return new Family(outage, lb, name, keepsCookies, viewers);

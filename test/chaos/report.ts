@@ -1,6 +1,7 @@
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import type { Script } from "../support/build.ts";
 import { percentile } from "../support/statistics.ts";
+import type { Worker } from "../support/worker.ts";
 import type { Affinity } from "./affinity.ts";
 import type { EventLog } from "./event-log.ts";
 import { type Exchanges, FAULTY, type Result, VERDICTS, type Verdict } from "./exchanges.ts";
@@ -91,7 +92,8 @@ function list(title: string, lines: readonly Line[]): void {
 }
 
 /** What workerd itself has to say is never good. */
-export function noiseIn(lines: readonly string[]): string[] {
+export function noiseIn(isolates: readonly Worker[]): string[] {
+  const lines = isolates.flatMap(({ output }) => output.split("\n"));
   const noise = lines.filter((line) => line !== "" && !line.startsWith("{"));
   return noise.length > 0 ? [`workerd complained ${noise.length} times, such as: ${noise.slice(0, 3).join("\n")}`] : [];
 }

@@ -75,10 +75,10 @@ const endings: (() => Promise<unknown>)[] = [];
 let hasEnded = false;
 
 /** Resolves to what was started; it is stopped at the end, even when that comes before it has started. */
-export function start<T>(starting: () => Promise<T>, stop: (started: T) => Promise<unknown>): Promise<T> {
+export function start<T extends { stop(): Promise<unknown> }>(starting: () => Promise<T>): Promise<T> {
   throwIfEnding();
   const started = starting();
-  endings.push(async () => stop(await started));
+  endings.push(async () => (await started).stop());
   return started;
 }
 

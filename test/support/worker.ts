@@ -78,15 +78,15 @@ export class Worker {
   /** Starts a module with these variables; the ones that a test does not name have the Worker's defaults. */
   static async start({ path, compatibility }: Script, vars: Vars, options: StartOptions = {}): Promise<Worker> {
     const { cacheService, wrappers = [], flags = [] } = options;
-    const service = {
-      name: "main",
+    const workerd = await Workerd.start({
       modules: { ...Object.fromEntries(wrappers.map((wrapper) => [basename(wrapper), wrapper])), "worker.js": path },
       compatibility: { ...compatibility, compatibilityFlags: [...compatibility.compatibilityFlags, ...flags] },
       vars: { PRIMARY_DOMAIN, ...vars },
       ...(cacheService !== undefined && { cacheService }),
-    };
-    // Without the limit the heap would grow for minutes before it is collected.
-    return new Worker(await Workerd.start({ services: [service], sockets: { http: "main" }, heapMib: 128 }));
+      sockets: ["http"],
+      heapMib: 128, // Without the limit the heap would grow for minutes before it is collected.
+    });
+    return new Worker(workerd);
   }
 
   get process(): ChildProcess {

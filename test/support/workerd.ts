@@ -23,30 +23,25 @@ export interface Compatibility {
   readonly compatibilityFlags: readonly string[];
 }
 
-/** A Worker that a workerd process runs. */
-export interface Service {
-  readonly name: string;
+/** The Worker that a workerd process runs. */
+export interface Options {
   /** The paths of its ES modules by the names under which they import each other; the first one has the handler. */
   readonly modules: Readonly<Record<string, string>>;
   readonly compatibility: Compatibility;
   readonly vars?: Vars;
   /** The `host:port` of the HTTP service that answers for the Cache API; without one the Worker has no cache. */
   readonly cacheService?: string;
-}
-
-export interface Options {
-  readonly services: readonly Service[];
-  /** The services that listen, by the names of their sockets; each gets a free port of 127.0.0.1. */
-  readonly sockets: Readonly<Record<string, string>>;
-  /** How large the heap of an isolate may grow, in MiB; without it there is no limit. */
+  /** The names of its sockets; each gets a free port of 127.0.0.1. */
+  readonly sockets: readonly string[];
+  /** How large its heap may grow, in MiB; without it there is no limit. */
   readonly heapMib?: number;
 }
 
-/** A workerd process: production mode, one isolate for each service. */
+/** A workerd process: production mode, one isolate. */
 export class Workerd {
   readonly process: ChildProcess;
   readonly #ports = new Map<string, number>();
-  /** All that workerd and its Workers wrote. */
+  /** All that workerd and the Worker wrote. */
   output = "";
 
   private constructor(process: ChildProcess) {
@@ -61,9 +56,7 @@ export class Workerd {
   /** Resolves once every socket listens. */
   static async start(options: Options): Promise<Workerd> {
     const directory = await mkdtemp(join(tmpdir(), "load-balancer-"));
-    for (const { name, modules } of options.services) {
-      for (const [module, path] of Object.entries(modules)) await cp(path, join(directory, fileOf(name, module)));
-    }
+    for (const [module, path] of Object.entries(options.modules)) await cp(path, join(directory, module));
     await writeFile(join(directory, "config.capnp"), configOf(options));
     const process = spawn(PROGRAM, ["serve", "config.capnp", "--control-fd=3"], {
       cwd: directory,
@@ -72,7 +65,7 @@ export class Workerd {
     endWithProcess(process);
     const workerd = new Workerd(process);
     try {
-      await workerd.#listening(Object.keys(options.sockets).length);
+      await workerd.#listening(options.sockets.length);
     } catch (error) {
       await workerd.stop();
       throw error;
@@ -112,27 +105,31 @@ export class Workerd {
   }
 }
 
-function fileOf(service: string, module: string): string {
-  return `${service}.${module}`;
-}
-
 /** A configuration for workerd (https://github.com/cloudflare/workerd/blob/main/src/workerd/server/workerd.capnp). */
-function configOf({ services, sockets, heapMib }: Options): string {
+function configOf({ modules, compatibility, vars = {}, cacheService, sockets, heapMib }: Options): string {
   const v8Flags = heapMib === undefined ? [] : [`--max-heap-size=${heapMib}`];
-  const caches = services.flatMap(({ name, cacheService }) =>
-    cacheService === undefined
-      ? []
-      : [`(name = ${text(cacheOf(name))}, external = (address = ${text(cacheService)}, http = ()))`],
+  const embedded = Object.keys(modules).map((name) => `(name = ${text(name)}, esModule = embed ${text(name)})`);
+  const bindings = Object.entries(vars).map(([variable, value]) =>
+    typeof value === "string"
+      ? `(name = ${text(variable)}, text = ${text(value)})`
+      : `(name = ${text(variable)}, json = ${text(JSON.stringify(value))})`,
   );
-  const listeners = Object.entries(sockets).map(
-    ([name, service]) => `(name = ${text(name)}, address = "127.0.0.1:0", service = ${text(service)},
+  const cache = `(name = "cache", external = (address = ${text(cacheService ?? "")}, http = ())),`;
+  const listeners = sockets.map(
+    (name) => `(name = ${text(name)}, address = "127.0.0.1:0", service = "main",
       http = (forwardedProtoHeader = ${text(SCHEME_HEADER)}, cfBlobHeader = ${text(CF_HEADER)}))`,
   );
   return `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   v8Flags = [${v8Flags.map(text).join(", ")}],
   services = [
-    ${[...services.map(serviceOf), ...caches].join(",\n    ")},
+    (name = "main", worker = (
+      modules = [${embedded.join(", ")}],
+      compatibilityDate = ${text(compatibility.compatibilityDate)},
+      compatibilityFlags = [${compatibility.compatibilityFlags.map(text).join(", ")}],
+      ${cacheService === undefined ? "" : 'cacheApiOutbound = "cache",'}
+      bindings = [${bindings.join(", ")}])),
+    ${cacheService === undefined ? "" : cache}
     (name = "internet", network = (allow = ["public", "private"]))
   ],
   sockets = [
@@ -140,27 +137,6 @@ const config :Workerd.Config = (
   ]
 );
 `;
-}
-
-function serviceOf({ name, modules, compatibility, vars = {}, cacheService }: Service): string {
-  const embedded = Object.keys(modules).map(
-    (module) => `(name = ${text(module)}, esModule = embed ${text(fileOf(name, module))})`,
-  );
-  const bindings = Object.entries(vars).map(([variable, value]) =>
-    typeof value === "string"
-      ? `(name = ${text(variable)}, text = ${text(value)})`
-      : `(name = ${text(variable)}, json = ${text(JSON.stringify(value))})`,
-  );
-  return `(name = ${text(name)}, worker = (
-      modules = [${embedded.join(", ")}],
-      compatibilityDate = ${text(compatibility.compatibilityDate)},
-      compatibilityFlags = [${compatibility.compatibilityFlags.map(text).join(", ")}],
-      ${cacheService === undefined ? "" : `cacheApiOutbound = ${text(cacheOf(name))},`}
-      bindings = [${bindings.join(", ")}]))`;
-}
-
-function cacheOf(service: string): string {
-  return `${service}-cache`;
 }
 
 function text(value: string): string {

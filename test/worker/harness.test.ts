@@ -40,9 +40,9 @@ it("a process that is killed leaves neither a workerd behind nor a backend that 
   const program = `
     import { BackendProcess } from ${support("backend-process.ts")};
     import { Workerd } from ${support("workerd.ts")};
-    const service = { name: "main", modules: { "stub.js": ${JSON.stringify(join(import.meta.dirname, "platform-stub.js"))} },
-      compatibility: { compatibilityDate: "2026-01-01", compatibilityFlags: [] } };
-    const workerd = await Workerd.start({ services: [service], sockets: { http: "main" } });
+    const modules = { "stub.js": ${JSON.stringify(join(import.meta.dirname, "platform-stub.js"))} };
+    const compatibility = { compatibilityDate: "2026-01-01", compatibilityFlags: [] };
+    const workerd = await Workerd.start({ modules, compatibility, sockets: ["http"] });
     const backend = await BackendProcess.start("cf");
     backend.freeze();
     console.log(workerd.process.pid, backend.pid);
