@@ -181,6 +181,7 @@ it.each(["HEAD", "GET"])(
       lb.cf.handler = (_, response) => void response.writeHead(302, { Location: where }).end();
       expect((await worker.fetch("/film.mkv", boundTo("cf", { method }))).headers.location).toBe(where);
     }
-    expect(lb.cf.seen.map((seen) => seen.method)).toEqual([method, method]);
+    const asked = lb.cf.seen.map((seen) => [seen.method, seen.headers["cache-control"]]);
+    expect(asked).toEqual(Array(2).fill([method, "max-age=0"]));
   },
 );
