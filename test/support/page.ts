@@ -13,16 +13,8 @@ const PATIENCE_MS = 100_000;
 /** Why the browser tests are not run, where they are not. */
 const NO_CHROMIUM = "no Chromium was found: install it (apt-get install chromium), or name one in CHROMIUM_PATH";
 
-/** Nothing of the browser's own may reach the network. */
-const CHROMIUM_FLAGS = [
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
+/** Beside those by which Playwright itself has the browser leave the network alone. */
+const CHROMIUM_FLAGS = ["--disable-gpu", "--disable-quic"];
 
 const CHROMIUM_NAMES = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
