@@ -75,11 +75,6 @@ export class BackendProcess<Order extends object = Mode> {
     if (this.#child) await end(this.#child);
   }
 
-  /** The same, for a process that is about to end itself and cannot wait. */
-  killNow(): void {
-    this.#child?.kill("SIGKILL");
-  }
-
   /** SIGSTOP: the kernel goes on accepting connections, and nothing answers them. */
   freeze(): void {
     this.#child?.kill("SIGSTOP");

@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, inject } from "vitest";
 import { LoadBalancer, type LoadBalancerOptions } from "./load-balancer.ts";
 import type { Vars } from "./workerd.ts";
@@ -13,14 +14,12 @@ export const PATIENT = { HEALTH_CHECK_INTERVAL: 0, PROBE_AFTER: 60_000, BACKEND_
 /** The same, and a backend that is down is checked on request only. */
 export const CHECKS_ON_REQUEST = { ...PATIENT, BACKEND_DOWN_TIME: 3_600_000 };
 
+/** Each invocation lives on after its answer: what is let go then was let go by the Worker, not by the runtime. */
+export const LINGERING = { wrappers: [join(import.meta.dirname, "../worker/lingering.js")] };
+
 /** New backends and new isolates with these variables, for one test alone: such tests can run side by side. */
 export function startLoadBalancer(vars: Vars = {}, options: LoadBalancerOptions = {}): Promise<LoadBalancer> {
   return newLoadBalancer(vars, options).start();
-}
-
-/** The same with a cache, and without an isolate as yet. */
-export function startDataCentre(vars: Vars = {}, options: LoadBalancerOptions = {}): Promise<LoadBalancer> {
-  return startLoadBalancer(vars, { isolates: 0, hasCache: true, ...options });
 }
 
 /** New backends and new isolates with these variables before each test of the suite that calls it, and none after. */

@@ -1,15 +1,12 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
-import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { beforeEach, describe, expect, it } from "vitest";
 import { noise, pieces } from "../support/bytes.ts";
-import { boundTo, IDS, PATIENT, sharedLoadBalancer } from "../support/fixture.ts";
+import { boundTo, IDS, LINGERING, PATIENT, sharedLoadBalancer } from "../support/fixture.ts";
 import { sha256 } from "../support/hashing.ts";
 
-const LINGERING = join(import.meta.dirname, "lingering.js");
-
-const lb = sharedLoadBalancer(PATIENT, { wrappers: [LINGERING] });
+const lb = sharedLoadBalancer(PATIENT, LINGERING);
 beforeEach(async () => {
   for (const id of IDS) await expect.poll(() => lb.isUp(id)).toBe(true);
   for (const { seen } of lb.backends) seen.length = 0;

@@ -1,9 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { join } from "node:path";
 import { describe, it } from "vitest";
-import { boundTo, CHECKS_ON_REQUEST, type LoadBalancer, startLoadBalancer } from "../support/fixture.ts";
+import { boundTo, CHECKS_ON_REQUEST, LINGERING, type LoadBalancer, startLoadBalancer } from "../support/fixture.ts";
 
-const LINGERING = { wrappers: [join(import.meta.dirname, "lingering.js")] };
 const ROUTE = "/healthz?full=1";
 const VARS = { ...CHECKS_ON_REQUEST, HEALTH_CHECK_PATH: ROUTE, HEALTH_CHECK_EXPECT: "fine" };
 

@@ -1,10 +1,13 @@
 import { describe, it } from "vitest";
 import { type CacheMode, CacheService } from "../support/cache-service.ts";
-import { boundTo, CHECKS_ON_REQUEST, IDS, SECRET, startDataCentre, startLoadBalancer } from "../support/fixture.ts";
+import { boundTo, CHECKS_ON_REQUEST, IDS, SECRET, startLoadBalancer } from "../support/fixture.ts";
+
+/** A cache, and no isolate as yet. */
+const DATA_CENTRE = { isolates: 0, hasCache: true };
 
 describe.concurrent("the isolates of a data centre", () => {
   it("share that a backend is ejected, and that it has recovered, and no secret and no host", async ({ expect }) => {
-    await using dc = await startDataCentre(CHECKS_ON_REQUEST);
+    await using dc = await startLoadBalancer(CHECKS_ON_REQUEST, DATA_CENTRE);
     const [finder, other] = await Promise.all([dc.isolate({ BACKEND_DOWN_TIME: 0 }), dc.isolate()]);
     const secretive = { headers: { Authorization: SECRET } };
     /** What the other one knows of `cf`, after one more request to each. */
@@ -28,7 +31,7 @@ describe.concurrent("the isolates of a data centre", () => {
   });
 
   it("leave the cache alone with SHARE_HEALTH=false", async ({ expect }) => {
-    await using dc = await startDataCentre({ SHARE_HEALTH: "false" });
+    await using dc = await startLoadBalancer({ SHARE_HEALTH: "false" }, DATA_CENTRE);
     const isolate = await dc.isolate();
     await dc.cf.kill();
     await dc.servedBy(boundTo("cf"), isolate);

@@ -1,19 +1,17 @@
 import { once } from "node:events";
 import type { Socket } from "node:net";
-import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, inject, it } from "vitest";
 import { Backend, type Echo } from "../support/backend.ts";
 import { BackendProcess } from "../support/backend-process.ts";
 import { noise } from "../support/bytes.ts";
-import { boundTo, CHECKS_ON_REQUEST, LoadBalancer, startLoadBalancer } from "../support/fixture.ts";
+import { boundTo, CHECKS_ON_REQUEST, LINGERING, LoadBalancer, startLoadBalancer } from "../support/fixture.ts";
 import { sha256 } from "../support/hashing.ts";
 import { PLATFORM } from "../support/platform.ts";
 import { handshake, head, rawConnection } from "../support/raw-http.ts";
 import type { Answer } from "../support/worker.ts";
 
-const LINGERING = { wrappers: [join(import.meta.dirname, "lingering.js")] };
 const SOON = { ...CHECKS_ON_REQUEST, PROBE_AFTER: 200 };
 
 describe.concurrent("a silent attempt", () => {
