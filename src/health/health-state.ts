@@ -78,8 +78,8 @@ export interface BackendHealth {
 /** What the users' requests tell of one backend, for the rules in traffic.ts. */
 export interface Traffic {
   lastSuccessMs: number;
-  /** When the request was sent of the last success that no platform could have given in place of the application. */
-  lastServedMs: number;
+  /** The last success that no platform could have given in place of the application: when it was asked for, and when it came. */
+  lastServed: { readonly sentMs: number; readonly atMs: number };
   lastFailure: LastFailure | undefined;
   /** The last hour and more, for the charts. */
   readonly minutes: Minute[];
@@ -134,7 +134,7 @@ export function healthOf(health: Health, id: string): BackendHealth {
       vouchedMs: new Map(),
       traffic: {
         lastSuccessMs: NEVER,
-        lastServedMs: NEVER,
+        lastServed: { sentMs: NEVER, atMs: NEVER },
         lastFailure: undefined,
         minutes: [],
         unansweredMs: [],

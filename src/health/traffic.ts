@@ -65,7 +65,7 @@ export function recordSuccess(
   const { servedMs } = traffic;
   traffic.lastSuccessMs = nowMs;
   // An application that is being stopped ends what it has begun.
-  if (isProof) traffic.lastServedMs = Math.max(traffic.lastServedMs, sentMs);
+  if (isProof && sentMs >= traffic.lastServed.sentMs) traffic.lastServed = { sentMs, atMs: nowMs };
   traffic.unansweredMs.length = 0;
   traffic.failures.clear();
   remember(servedMs, client, nowMs, CONSECUTIVE_FAILURES);
@@ -125,9 +125,10 @@ export function isHanging(known: BackendHealth, nowMs: number): boolean {
  * until it froze is not, and neither is one whose platform gives them its page.
  */
 export function hasServedLately({ traffic, ejection, checkBeganMs }: BackendHealth, nowMs: number): boolean {
-  const { lastFailure, lastServedMs } = traffic;
-  const sinceMs = Math.max(nowMs - SUCCESS_COUNTS_MS, ejection?.evidenceMs ?? checkBeganMs);
-  return lastServedMs >= sinceMs && lastServedMs > (lastFailure?.atMs ?? NEVER);
+  const { lastFailure, lastServed } = traffic;
+  const { sentMs, atMs } = lastServed;
+  if (nowMs - atMs > SUCCESS_COUNTS_MS || sentMs < (ejection?.evidenceMs ?? checkBeganMs)) return false;
+  return sentMs > (lastFailure?.atMs ?? NEVER);
 }
 
 /** An ask has vouched for what the client was answered. */

@@ -260,7 +260,9 @@ class Driver implements RequestState {
     const { backend } = winner;
     const { status } = response;
     if (status === 101) counters.webSockets++;
-    for (const attempt of this.attempts) if (attempt.backend !== backend) this.#recordOutdone(attempt, status, nowMs);
+    for (const attempt of this.attempts) {
+      if (attempt.backend !== backend) this.#recordOutdone(attempt, winner, status, nowMs);
+    }
     this.#recordLife(winner, response, nowMs);
   }
 
@@ -273,13 +275,13 @@ class Driver implements RequestState {
   }
 
   /** Another backend has served the request that this attempt failed, or is silent about. */
-  #recordOutdone(attempt: Attempt, status: number, nowMs: number): void {
+  #recordOutdone(attempt: Attempt, winner: Attempt, status: number, nowMs: number): void {
     const { config, ctx, health } = this.#context;
     const { backend, outcome } = attempt;
     const known = healthOf(health, backend.id);
     if (!outcome) {
-      // It is silent if another attempt was sent after it.
-      if (attempt === this.attempts.at(-1)) return;
+      // It is silent if the one that won was sent after it: else it had less time.
+      if (this.attempts.indexOf(attempt) > this.attempts.indexOf(winner)) return;
       recordFailure(known, { reason: "silent", atMs: nowMs });
       // What the check decides is left to it; of a backend that hangs behind good checks it decides nothing.
       if (!isHanging(known, nowMs)) return;

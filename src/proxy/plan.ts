@@ -91,7 +91,7 @@ export function plan(state: RequestState, viewOf: ViewOf, nowMs: number): Plan {
     const isChecked = lastAsk !== undefined && lastAsk.endedMs >= dueMs && lastAsk.beganMs >= view.lastLifeMs;
     if (nowMs < dueMs) untilMs = Math.min(untilMs, dueMs);
     else if (view.isCheckPending) isPolled = true;
-    else if (!isChecked && !isDown(view, state) && state.canCheck) {
+    else if (!isChecked && !isDown(attempt, view, state, nowMs) && state.canCheck) {
       return { do: "check", backends: [attempt.backend], isLastResort: false };
     }
     if (!isSilent(attempt, view, state, viewOf, nowMs)) isWaiting = true;
@@ -107,10 +107,11 @@ export function plan(state: RequestState, viewOf: ViewOf, nowMs: number): Plan {
     planLastResort(state, viewOf, nowMs, fallback && { isPatient }, wait);
   if (next) return next;
 
-  const isWorthWaiting = attempts.some(({ backend, outcome }) => {
-    const view = viewOf(backend);
+  const isWorthWaiting = attempts.some((attempt) => {
+    const { outcome } = attempt;
+    const view = viewOf(attempt.backend);
     // One that hangs behind good checks may be slow: that is no silence.
-    return !outcome && (!fallback || (!isDown(view, state) && (isPatient || !view.isUnanswered)));
+    return !outcome && (!fallback || (!isDown(attempt, view, state, nowMs) && (isPatient || !view.isUnanswered)));
   });
   if (isWorthWaiting) return wait;
   return { do: "finish", with: fallback ?? lateOrUnreachable(attempts) };
@@ -132,7 +133,7 @@ function planDoubt(attempt: Attempt, answeredMs: number, state: RequestState, vi
     return view.hasServedLately ? relay : fail;
   }
 
-  const isBad = isDown(view, state) || (lastAsk?.isGood === false && lastAsk.endedMs >= sentMs);
+  const isBad = isDown(attempt, view, state, nowMs) || (lastAsk?.isGood === false && lastAsk.endedMs >= sentMs);
   const areOthersOut = state.attempts.every((other) => other === attempt || hasFailed(other));
   const isOnlyOne = !mayAskAnother(state) && areOthersOut;
   if (isBad && !isOnlyOne) return fail;
@@ -150,11 +151,10 @@ function planDoubt(attempt: Attempt, answeredMs: number, state: RequestState, vi
 function isSilent(attempt: Attempt, view: BackendView, state: RequestState, viewOf: ViewOf, nowMs: number): boolean {
   const { allowed, attempts, config, lastResortMs } = state;
   const isQuiet = nowMs - attempt.sentMs >= config.probeAfterMs;
-  if (isDown(view, state)) return isQuiet || lastResortMs === undefined || attempt.sentMs < lastResortMs;
-  if (!allowed.hedgeOnSuspicion) {
-    return view.state === "down" && view.isBadByCheck && nowMs - attempt.sentMs >= AT_WORK_MS;
+  if (isDown(attempt, view, state, nowMs)) {
+    return isQuiet || lastResortMs === undefined || attempt.sentMs < lastResortMs;
   }
-  if (!isQuiet) return false;
+  if (!allowed.hedgeOnSuspicion || !isQuiet) return false;
   if (view.isUnanswered && nowMs >= checkDueMs(attempt.sentMs, view.lastLifeMs, config.probeAfterMs)) return true;
   // Once a request: if all hang, they are slow, and the work of one of them is to be waited for.
   return attempts.find(({ backend, outcome }) => !outcome && viewOf(backend).isHanging) === attempt;
@@ -182,7 +182,7 @@ function planCandidate(state: RequestState, viewOf: ViewOf, nowMs: number, isPat
     if (view.state === "suspect") return isPatient ? 3 : undefined;
     return isGood ? 4 : undefined;
   });
-  return candidate && planAsk(candidate, state, viewOf, wait);
+  return candidate && planAsk(candidate, state, viewOf, nowMs, wait);
 }
 
 /**
@@ -203,7 +203,10 @@ function planLastResort(
   const down = inClientOrder(unasked, client)
     .filter((backend) => viewOf(backend).state === "down")
     .sort((a, b) => isLast(a) - isLast(b));
-  const open = attempts.flatMap(({ backend, outcome }) => (!outcome && isDown(viewOf(backend), state) ? backend : []));
+  const open = attempts.flatMap((attempt) => {
+    const { backend, outcome } = attempt;
+    return !outcome && isDown(attempt, viewOf(backend), state, nowMs) ? backend : [];
+  });
   const isOpenHope = fallback?.isPatient === true && open.length > 0;
   if (down.length === 0 && !isOpenHope) return undefined;
   if (lastResortMs === undefined) return { do: "check", backends: [...down, ...open], isLastResort: true };
@@ -213,25 +216,33 @@ function planLastResort(
   const isOver = isLate || !unasked.some(isPending);
   // What a backend that is up has failed, or what could be relayed, is not worth a wait for one that is known to be silent.
   const hasUpFailed = attempts.filter(hasFailed).some(({ backend }) => viewOf(backend).state === "up");
-  const isAtWork = !allowed.hedgeOnSuspicion && attempts.some(({ outcome }) => !outcome);
+  // What may not be hedged on suspicion is sent blindly nowhere while an application may be at work on it.
+  const isAtWork = (backend: Backend) => {
+    return attempts.some(({ backend: asked, sentMs, outcome }) => {
+      const isYoung = nowMs - sentMs < AT_WORK_MS;
+      return !outcome && (!viewOf(asked).isUnreachable || (isYoung && viewOf(backend).isUnreachable));
+    });
+  };
   const blind = down.find((backend) => {
-    if (isAtWork && viewOf(backend).isUnreachable) return false;
+    if (!allowed.hedgeOnSuspicion && isAtWork(backend)) return false;
     return !(hasUpFailed || fallback) || !(viewOf(backend).isKnownSilent || (isOver && isPending(backend)));
   });
   const isBlindNow = fallback ? fallback.isPatient && isOver : isOver || unasked.length === 1;
-  if (blind && isBlindNow) return planAsk(blind, state, viewOf, wait);
+  if (blind && isBlindNow) return planAsk(blind, state, viewOf, nowMs, wait);
   if (isOver && !(isOpenHope && !isLate && open.some(isPending))) return undefined;
   return { do: "wait", untilMs: lastResortMs + LAST_RESORT_MS, isPolled: true };
 }
 
 /** Asks a backend, once a connection is free for it: the newest attempt at one that is down gives its place to one that is up. */
-function planAsk(backend: Backend, state: RequestState, viewOf: ViewOf, wait: Plan): Plan {
+function planAsk(backend: Backend, state: RequestState, viewOf: ViewOf, nowMs: number, wait: Plan): Plan {
   const { attempts, unsettled } = state;
   const isOnceMore = attempts.some((attempt) => attempt.backend === backend);
   if (unsettled < UNSETTLED_MAX) return { do: "ask", backend, isOnceMore };
   if (viewOf(backend).state !== "up") return wait;
   // The first attempt has no signal, and keeps its connection whatever becomes of it.
-  const attempt = attempts.slice(1).findLast((open) => !open.outcome && isDown(viewOf(open.backend), state));
+  const attempt = attempts
+    .slice(1)
+    .findLast((open) => !open.outcome && isDown(open, viewOf(open.backend), state, nowMs));
   return attempt ? { do: "fail", attempt, reason: "silent" } : wait;
 }
 
@@ -253,11 +264,17 @@ function turnsOf(state: RequestState, viewOf: ViewOf, nowMs: number): (backend: 
 /**
  * Whether a backend that was asked is down, and no good check of this last resort speaks for it: one that is in its term serves
  * meanwhile. What may not be hedged on suspicion relies on one whose health route answers, however badly: the application may
- * be at work on it.
+ * be at work on it, for a while.
  */
-function isDown(view: BackendView, { allowed, lastResortMs }: RequestState): boolean {
+function isDown(
+  { sentMs }: Attempt,
+  view: BackendView,
+  { allowed, lastResortMs }: RequestState,
+  nowMs: number,
+): boolean {
   if (view.state !== "down" || isGoodSince(lastResortMs, view)) return false;
-  return view.isUnreachable || allowed.hedgeOnSuspicion;
+  if (view.isUnreachable || allowed.hedgeOnSuspicion) return true;
+  return view.isBadByCheck && nowMs - Math.max(sentMs, view.lastLifeMs) >= AT_WORK_MS;
 }
 
 function isGoodSince(lastResortMs = Number.POSITIVE_INFINITY, { lastAsk }: BackendView): boolean {

@@ -147,6 +147,7 @@ describe("a backend has served lately", () => {
     ["not while it has had no success", "", 0, false],
     ["for a minute after a success", "served@0", 59_999, true],
     ["not longer", "served@0", 60_001, false],
+    ["for a minute after it came, however long it took", "late@50000", 110_000, true],
     ["not when a check has begun since that may say otherwise", "served@0 check@1", 2, false],
     ["until a failure, of the same moment too", "served@1 failed@1", 2, false],
     ["from the next success on", "served@1 failed@1 served@3", 3, true],

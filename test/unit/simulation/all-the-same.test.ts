@@ -143,6 +143,14 @@ describe("while every health route hangs and the applications work, a frozen bac
     expect(await world.until(post)).toMatchObject({ status: 200, tookMs: expect.closeTo(3_000, -2) });
   });
 
+  it("is left by a POST after ten seconds for one that has served none lately", async () => {
+    const { world, isolate } = await start({ a: frozen, b: app });
+    await isolate.ask("/x", { cookie: "b" });
+    await world.pass(70_000);
+    const { backend, tookMs } = await isolate.ask("/x", { cookie: "a", method: "POST", body: "1" });
+    expect([backend, Math.floor(tookMs / 1_000)]).toEqual(["b", expect.closeTo(10, -1)]);
+  });
+
   it("costs its viewers a wait once, not at each request", async () => {
     const { world, isolate } = await start({ a: app, b: frozen, c: app });
     const waits: number[] = [];
@@ -151,6 +159,48 @@ describe("while every health route hangs and the applications work, a frozen bac
       waits.push((await isolate.ask("/x", { cookie: "b" })).tookMs);
     }
     expect(waits.filter((ms) => ms > 500).length).toBeLessThanOrEqual(2);
+  });
+});
+
+describe("while every health route is wrong, and the applications are slow", () => {
+  const app = (afterMs: number) =>
+    split(
+      (asked) => works(asked.path === "/slow" ? afterMs : 5)(asked),
+      changing(works(), 20_000, always(status(500))),
+    );
+
+  it("a POST is carried out once, however slow they are", async () => {
+    const { world, isolate } = await start({ a: app(12_000), b: app(12_000), c: app(12_000) });
+    await isolate.ask("/x", { cookie: "a" });
+    await world.pass(50_000);
+    expect((await isolate.ask("/slow", { cookie: "a", method: "POST", body: "1" })).status).toBe(200);
+    expect(world.asked.flatMap(({ path, backend }) => (path === "/slow" ? backend : []))).toEqual(["a"]);
+  });
+
+  it("one that has served is asked alone for a minute after its answer", async () => {
+    const { world, isolate } = await start({ a: app(25_000), b: app(25_000), c: app(25_000) });
+    await isolate.ask("/x", { cookie: "a" });
+    await world.pass(50_000);
+    for (const path of ["/x", "/slow", "/slow"]) {
+      await isolate.ask(path, { cookie: "a" });
+      await world.pass(20_000);
+    }
+    expect(world.asked.flatMap(({ path, backend }) => (path === "/slow" ? backend : []))).toEqual(["a", "a"]);
+  });
+
+  it("one has failed no user that was asked beside a slow one, and later", async () => {
+    const { world, isolate } = await start({ a: app(12_000), b: app(12_000), c: app(12_000) });
+    for (const cookie of IDS) await isolate.ask("/x", { cookie });
+    await world.pass(60_000);
+    const lists = [];
+    for (const cookie of IDS) {
+      lists.push(isolate.send("/slow", { cookie }));
+      await world.pass(1_000);
+    }
+    await world.until(Promise.all(lists));
+    const homes: unknown[] = [];
+    for (const cookie of IDS) homes.push((await isolate.ask("/x", { cookie })).backend);
+    expect(homes).toEqual(IDS);
   });
 });
 

@@ -308,6 +308,26 @@ it.each<[string, Reply["gives"]]>([
   expect(answer.tookMs).toBeLessThan(2_000);
 });
 
+it("a POST is carried out once at a backend that showed life until its check was bad for a moment", async () => {
+  const { world, isolate } = await start({ a: works(), b: works() });
+  await isolate.ask("/x", { cookie: "a" });
+  const badMs = world.nowMs + 15_900;
+  const health = changing(changing(works(), badMs, always(status(503))), badMs + 1_000, works());
+  world.set("a", split(works(17_000), health));
+  const answer = await isolate.ask("/x", { cookie: "a", method: "POST", body: "1" });
+  expect([answer.backend, posts(world)]).toEqual(["a", ["a"]]);
+});
+
+it("a POST that hangs at a backend that was found down does not keep an honest failure from its client", async () => {
+  const { world, isolate } = await start({ a: works(), b: works() });
+  await isolate.ask("/x", { cookie: "a" });
+  world.set("a", split(frozen, always(status(503))));
+  world.set("b", split(always(status(500)), works()));
+  const answer = await isolate.ask("/x", { cookie: "a", method: "POST", body: "1" });
+  expect(answer).toMatchObject({ status: 500, backend: "b" });
+  expect(answer.tookMs).toBeLessThan(15_000);
+});
+
 it("an honest failure elsewhere gives up no backend that hangs behind good checks: it may be slow", async () => {
   const a = split((asked) => works(asked.path === "/slow" ? 15_000 : 5)(asked), works());
   const { world, isolate } = await start({ a, b: split(always(status(500)), works()) });
