@@ -151,6 +151,7 @@ describe("a backend has served lately", () => {
     ["not when a check has begun since that may say otherwise", "served@0 check@1", 2, false],
     ["until a failure, of the same moment too", "served@1 failed@1", 2, false],
     ["from the next success on", "served@1 failed@1 served@3", 3, true],
+    ["whatever was sent before it, and ended after it", "check@3 served@5 late@6", 7, true],
     ["not by what was sent before the check began, and ended after it", "sent@0 check@1 late@2", 2, false],
   ])("%s", (_, history, nowMs, has) => {
     expect(hasServedLately(backendAfter(history), nowMs)).toBe(has);

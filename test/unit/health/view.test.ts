@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { healthOf, newHealth } from "../../../src/health/health-state.ts";
+import { healthOf, newHealth, takeResult } from "../../../src/health/health-state.ts";
 import { recordVouch } from "../../../src/health/traffic.ts";
 import { isAvailable, isStandby, viewOf, worksAllTheSame } from "../../../src/health/view.ts";
-import { backendAfter } from "./given.ts";
+import { backendAfter, DOWN_TIME_MS, found } from "./given.ts";
 
 /** The moment at which the views are taken. */
 const NOW_MS = 100_000;
@@ -32,6 +32,12 @@ describe("a backend works all the same while none is up", () => {
     ["not when another one is up", "silent@90000 served@99000", "", false],
     ["another one has come up since its check", "silent@90000 served@99000", "bad@90000 good@98000", true],
     ["not when it was checked again since", "silent@98500 served@99000", "bad@90000 good@98000", false],
+    [
+      "not a suspect whose check began after that",
+      "good@80000 check@98500 served@99000",
+      "bad@90000 good@97000",
+      false,
+    ],
     ["not because one serves that has come up since", "bad@90000", `${SERVES} good@99000 served@99500`, false],
     [
       "not when a request there waits as long as a check",
@@ -58,6 +64,17 @@ describe("a backend works all the same while none is up", () => {
     ["not when the one that served has failed a user since", "bad@90000", `${SERVES} failed@99500`, false],
   ])("%s", (_, a, b, works) => {
     expect(worksAllTheSame(A, [A, B], given(a, b), NOW_MS)).toBe(works);
+  });
+
+  it("for a result of a check that began before another one came up, if the isolate knows both", () => {
+    const works = (startedMs: number, tookMs: number) => {
+      const health = newHealth(startedMs, 0);
+      takeResult(healthOf(health, "a"), found("bad status", 98_000, tookMs), 98_000, DOWN_TIME_MS);
+      backendAfter("served@99000", healthOf(health, "a"));
+      backendAfter("bad@90000 good@97000", healthOf(health, "b"));
+      return worksAllTheSame(A, [A, B], health, NOW_MS);
+    };
+    expect([works(0, 1_001), works(0, 1_000), works(97_000, 1_001)]).toEqual([true, false, false]);
   });
 
   it("and counts as up for requests, and says so; one that is up is just up", () => {

@@ -185,6 +185,8 @@ const RULES: Readonly<Record<string, readonly Row[]>> = {
     ["one that is down by no check is waited for, and checked, where that is no more than a suspicion",
       [open("a")], { a: outlier }, { 500: "wait 1000", 1000: "check a" }, { allowed: cautious }],
     ["one that is down by no check is hedged at once otherwise", [open("a")], { a: outlier }, { 1: "ask b" }],
+    ["one that is down by no check is left at work for longer",
+      [open("a")], { a: { ...outlier, ...good(9_500) } }, { 10000: "wait 11000" }, { allowed: cautious }],
     ["one whose check was answered, however badly, is left at work for ten seconds then",
       [open("a")], { a: { state: "down", isBadByCheck: true, ...bad(1_000) } }, { 9999: "wait 10999", 10000: "ask b" },
       { allowed: cautious }],
