@@ -11,8 +11,8 @@ export const CHECK_TIMEOUT_MS = 3_000;
  */
 export const UNREACHABLE = [521, 522, 523, 525, 526, 530];
 
-/** A check is one ask, or two. */
-export const CHECK_SUBREQUESTS = 2;
+/** A check is one ask, or two; three where a broken connection and a bad answer come together. */
+export const CHECK_SUBREQUESTS = 3;
 
 /**
  * A bad answer or a broken connection is asked again after this time: one 503 of a health route is no outage, and by then the
@@ -24,7 +24,7 @@ const CONFIRM_AFTER_MS = 250;
 const SEARCHED_BYTES_MAX = 64 * 1024;
 
 /**
- * Asks a backend's health route: once where that is good or silent, else twice. `onAnswer` hears of each ask that tells
+ * Asks a backend's health route: once where that is good or silent, else until two asks have broken, or were answered badly. `onAnswer` hears of each ask that tells
  * something. It never throws: a backend that cannot be asked is a result too.
  */
 export async function check(
@@ -35,23 +35,25 @@ export async function check(
   const startedMs = Date.now();
   const abort = new AbortController();
   const timer = setTimeout(() => abort.abort(), CHECK_TIMEOUT_MS);
-  let first: CheckResult | undefined;
+  let before: CheckResult | undefined;
   for (let asks = 1; ; asks++) {
     const beganMs = Date.now();
     const answer = await ask(backend, config, abort.signal);
     const endedMs = Date.now();
     const isGood = answer.kind === "good";
-    // If time runs out in the second ask, the first one stands.
-    const { kind, status } = (answer.kind === "no answer" && first) || answer;
+    // If time runs out, the ask before stands.
+    const { kind, status } = (answer.kind === "no answer" && before) || answer;
     const result = { kind, status, tookMs: endedMs - startedMs, atMs: endedMs };
-    const isLast = asks === CHECK_SUBREQUESTS || isGood || kind === "no answer";
+    // Two of a kind are no coincidence.
+    const isTwice = before !== undefined && (before.kind === "network error") === (kind === "network error");
+    const isLast = isGood || kind === "no answer" || isTwice || asks === CHECK_SUBREQUESTS;
     // One broken connection alone tells nothing.
     if (isLast || kind !== "network error") onAnswer({ beganMs, endedMs, isGood });
     if (isLast) {
       clearTimeout(timer);
       return { result, asks };
     }
-    first = result;
+    before = result;
     await sleep(CONFIRM_AFTER_MS);
   }
 }

@@ -31,7 +31,7 @@ export interface CheckResult {
   readonly atMs: number;
 }
 
-/** One question to the health route; a check is one or two of them. */
+/** One question to the health route; a check is one to three of them. */
 export interface Ask {
   readonly beganMs: number;
   readonly endedMs: number;

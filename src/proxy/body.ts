@@ -28,12 +28,15 @@ export type HeldBodies = Set<Reservation>;
 /** One request's part of what the isolate holds. It has to be released; where that does not happen its lease ends it. */
 export function holderIn(all: HeldBodies) {
   const own: Reservation = { bytes: 0, untilMs: 0 };
+  const renew = () => {
+    own.untilMs = Date.now() + LEASE_MS;
+    // One that was given up for lost counts again.
+    all.add(own);
+  };
   /** Reserves so many bytes more, and renews the lease. Returns whether they may be held. */
   const reserve = (bytes: number) => {
+    renew();
     const nowMs = Date.now();
-    own.untilMs = nowMs + LEASE_MS;
-    // One that was given up for lost after all counts again.
-    all.add(own);
     let total = bytes;
     for (const reservation of all) {
       if (reservation.untilMs > nowMs) total += reservation.bytes;
@@ -43,7 +46,7 @@ export function holderIn(all: HeldBodies) {
     own.bytes += bytes;
     return true;
   };
-  const renewal = setInterval(reserve, LEASE_MS / 3, 0);
+  const renewal = setInterval(renew, LEASE_MS / 3);
   const release = () => {
     clearInterval(renewal);
     all.delete(own);

@@ -118,6 +118,8 @@ describe("a check is one ask or two", () => {
     ["no connection, in Cloudflare's words", "521 530", [0, 250], ["250-250 bad"], ["network error", 530, 250]],
     ["a network error: again after 250 ms", "breaks@40 200@40", [0, 290], ["290-330 good"], ["good", 200, 330]],
     ["two network errors", "breaks breaks", [0, 250], ["250-250 bad"], ["network error", null, 250]],
+    ["one of each: a third", "breaks 503 200", [0, 250, 500], ["250-250 bad", "500-500 good"], ["good", 200, 500]],
+    ["the third decides", "503 breaks 404", [0, 250, 500], ["0-0 bad", "500-500 bad"], ["bad status", 404, 500]],
     ["no answer in three seconds: one", "hangs", [0], ["0-3000 bad"], ["no answer", null, 3_000]],
     [
       "time runs out in the second ask: the first stands",

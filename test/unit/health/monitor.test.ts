@@ -61,10 +61,10 @@ describe("the budget of an invocation", () => {
     ["one subrequest for a good check", undefined, 1],
     ["two for one that is asked again", bad, 2],
     ["one for one without an answer", hangs, 1],
-  ])("pays %s, of two that are reserved", async (_, route, cost) => {
+  ])("pays %s, of three that are reserved", async (_, route, cost) => {
     if (route) world.routes.a = route;
     const { subrequests } = world.request("a", alone);
-    expect([subrequests.left, await world.pass(5_000), subrequests.left]).toEqual([40, undefined, 42 - cost]);
+    expect([subrequests.left, await world.pass(5_000), subrequests.left]).toEqual([39, undefined, 42 - cost]);
   });
 
   it("pays nothing for a check that another invocation began while this one waited for a connection", async () => {
@@ -82,7 +82,7 @@ describe("the budget of an invocation", () => {
   it.each([
     ["pays for a write, and a reading before it unless that is younger than 2 s", "a? 0 b? 0", 1, 2],
     ["that is spent reads nothing", ".0 0", 0, 0],
-    ["that is spent writes nothing", "a?2 0", 1, 0],
+    ["that is spent writes nothing", "a=bad a?3 300", 1, 0],
   ])("%s", async (_, script, reads, writes) => {
     await world.play(script);
     expect([world.reads, world.writes]).toEqual([reads, writes]);
