@@ -115,6 +115,7 @@ export function unansweredOf({ traffic }: BackendHealth, nowMs: number): number[
 
 /** Whether the backend has had no success for long, while attempts at it wait or were left by their clients. */
 export function isHanging(known: BackendHealth, nowMs: number): boolean {
+  if (known.traffic.unansweredMs.length < HANGING_ATTEMPTS) return false;
   const sentMs = unansweredOf(known, nowMs);
   const [sinceMs = nowMs] = sentMs;
   return sentMs.length >= HANGING_ATTEMPTS && nowMs - sinceMs >= HANGING_AFTER_MS;

@@ -123,8 +123,11 @@ class Driver implements RequestState {
     const { config, health } = this.#context;
     const views = new Map<Backend, BackendView>();
     return (backend) => {
-      const view = views.get(backend) ?? viewOf(backend, config.backends, health, this.client.key, nowMs);
-      views.set(backend, view);
+      let view = views.get(backend);
+      if (!view) {
+        view = viewOf(backend, config.backends, health, this.client.key, nowMs);
+        views.set(backend, view);
+      }
       return view;
     };
   }
