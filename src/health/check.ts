@@ -96,17 +96,16 @@ function headersOf({ headers }: Backend, { primaryDomain }: Config): Headers {
 
 /** Whether the beginning of a response's body contains a text. What is not needed of the body is not read. */
 async function hasText({ body }: Response, text: string): Promise<boolean> {
+  const reader = body?.getReader();
   const decoder = new TextDecoder();
   let found = "";
   let bytes = 0;
-  if (body && text === "") await body.cancel();
-  else if (body) {
-    // To leave the loop lets go of the body.
-    for await (const part of body) {
-      found += decoder.decode(part.subarray(0, SEARCHED_BYTES_MAX - bytes), { stream: true });
-      bytes += part.length;
-      if (found.includes(text) || bytes >= SEARCHED_BYTES_MAX) break;
-    }
+  while (text !== "" && bytes < SEARCHED_BYTES_MAX && !found.includes(text)) {
+    const { value, done } = (await reader?.read()) ?? { done: true };
+    if (done) break;
+    found += decoder.decode(value.subarray(0, SEARCHED_BYTES_MAX - bytes), { stream: true });
+    bytes += value.length;
   }
+  reader?.cancel().catch(() => {});
   return found.includes(text);
 }

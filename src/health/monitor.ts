@@ -40,7 +40,7 @@ export interface Invocation {
 const CHECK_LEASE_MS = CHECK_TIMEOUT_MS + 1_000;
 
 /** How often to look whether a check may begin, or has ended: the promise of another invocation must not be awaited. */
-const POLL_MS = 25;
+export const POLL_MS = 25;
 
 /** How many checks by age one passing request may begin, so that its own failures can still have theirs. */
 const CHECKS_BY_AGE_MAX = 6;

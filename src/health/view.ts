@@ -49,7 +49,7 @@ export function viewOf(
 ): BackendView {
   const known = healthOf(health, backend.id);
   const state = stateOf(known, nowMs);
-  const isAllTheSame = state !== "up" && worksAllTheSame(backend, backends, health, nowMs);
+  const isAllTheSame = worksAllTheSame(backend, backends, health, nowMs);
   const isSilent = isUnanswered(known, nowMs);
   return {
     state: isAllTheSame ? "up" : state,

@@ -2,7 +2,7 @@ import type { Backend } from "../config.ts";
 import { emit, type FailureReason } from "../events.ts";
 import { CHECK_SUBREQUESTS } from "../health/check.ts";
 import { healthOf, isCheckUnderWay } from "../health/health-state.ts";
-import { emitChange, type Invocation, requestCheck, startDueChecks } from "../health/monitor.ts";
+import { emitChange, type Invocation, POLL_MS, requestCheck, startDueChecks } from "../health/monitor.ts";
 import {
   isHanging,
   recordAttempt,
@@ -19,9 +19,6 @@ import { type HeldBodies, type Upload, withBody } from "./body.ts";
 import { allowedFor, type Failure, isFromCache, isProof, outcomeOf } from "./outcome.ts";
 import { plan } from "./plan.ts";
 import { type Attempt, lastFailureOf, type RequestState } from "./request-state.ts";
-
-/** How often to look for the result of a check that another request makes: its promise must not be awaited here. */
-const POLL_MS = 25;
 
 /** One user's request and all that it is decided by. */
 export interface RequestContext extends Sending, Invocation {

@@ -162,6 +162,15 @@ describe("HEALTH_CHECK_EXPECT", () => {
     expect(await kindOf(response, { HEALTH_CHECK_EXPECT: "é:grün" })).toBe("good");
   });
 
+  it("is found although its body cannot be let go", async () => {
+    const cancel = () => Promise.reject(new Error("connection broke"));
+    const pull = (controller: ReadableStreamDefaultController<Uint8Array>) =>
+      controller.enqueue(new TextEncoder().encode(EXPECTED));
+    for (const HEALTH_CHECK_EXPECT of [EXPECTED, ""]) {
+      expect(await kindOf(new Response(new ReadableStream({ pull, cancel })), { HEALTH_CHECK_EXPECT })).toBe("good");
+    }
+  });
+
   it("is found without waiting for the end of the body, whose rest is let go", async () => {
     const { response, read } = inPieces([`{${EXPECTED}`, "more"], "never");
     expect([await kindOf(response), read]).toEqual(["good", { isCancelled: true, pieces: 1 }]);
